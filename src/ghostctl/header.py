@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The first page of a swap area (include/linux/swap.h, `union swap_header`), read and written.
+
+Bytes in, bytes out. With P for the page size, in the byte order of the machine that wrote it::
+
+    0       bootbits, zero
+    1024    u32 version, 1
+    1028    u32 last_page: pages - 1, the header page included
+    1032    u32 nr_badpages
+    1036    UUID, 16 bytes
+    1052    volume label, 16 bytes with the NUL
+    1068    padding, 34 words; the last two must be zero or libblkid hides UUID and label
+    1204    padding, 332 bytes: here a ghost of version 1 has its tag
+    1536    badpages, u32 each
+    P - 10  magic
+
+and the tag::
+
+    1204    GHOSTSWP
+    1212    u16 tag version, 1
+    1214    u16 tag length in bytes, 32
+    1216    u64 declared size in bytes
+    1224    u32 page size in bytes
+    1228    u32 flags, 0
+    1232    u32 CRC-32 of the page, with UUID, label, magic and this field taken as zero
+
+Everything that a relabel or a resize changes lies in the sector from `SECTOR`.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+from construct import Bytes, Struct
+from construct import Int16ub as U16BE
+from construct import Int16ul as U16LE
+from construct import Int32ub as U32BE
+from construct import Int32ul as U32LE
+from construct import Int64ub as U64BE
+from construct import Int64ul as U64LE
+
+from .sizes import PAGE_SIZES
+
+ByteOrder = Literal["little", "big"]
+
+MAGIC = b"SWAPSPACE2"
+MAGIC_OLD = b"SWAP-SPACE"
+HIBERNATION_MAGICS = (b"S1SUSPEND\0", b"S2SUSPEND\0", b"ULSUSPEND\0", b"LINHIB0001")
+"""What stands in place of the magic while the area holds a hibernation image (kernel/power, uswsusp)."""
+TUXONICE_MAGIC = b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"
+"""First bytes of an area with a TuxOnIce image; the swap magic stays where it is."""
+
+TAG_MAGIC = b"GHOSTSWP"
+TAG_VERSION = 1
+TAG_LENGTH = 32
+LABEL_BYTES = 15
+"""Longest label in bytes: the 16th is NUL."""
+
+SECTOR = slice(1024, 1536)
+"""The 512 bytes with every field but bad pages and magic: a disk writes them at once or not at all."""
+
+NIL_UUID = bytes(16)
+
+
+class HeaderError(ValueError):
+    """The page is not the header of a swap area."""
+
+
+class Tag(NamedTuple):
+    """The 332 bytes behind the padding; all zero in an area that is no ghost of version 1."""
+
+    magic: bytes = bytes(8)
+    version: int = 0
+    length: int = 0
+    size: int = 0
+    page_size: int = 0
+    flags: int = 0
+    crc: int = 0
+    rest: bytes = bytes(300)
+
+
+class Header(NamedTuple):
+    """A whole header page; `pack` gives back the bytes that `unpack` was given."""
+
+    byteorder: ByteOrder
+    page_size: int
+    version: int
+    last_page: int
+    nr_badpages: int
+    uuid: bytes
+    volume_name: bytes
+    padding: bytes
+    tag: Tag
+    badpages: bytes
+    bootbits: bytes
+    magic: bytes
+
+    @property
+    def ghost_version(self) -> int:
+        """0 for a bare header, 1 and more for the version of the tag."""
+        return self.tag.version if self.tag.magic == TAG_MAGIC else 0
+
+    @property
+    def pages(self) -> int:
+        """Declared pages, with the header page."""
+        return self.last_page + 1
+
+    @property
+    def size(self) -> int:
+        """Declared size in bytes, with the header page."""
+        return self.pages * self.page_size
+
+    @property
+    def label(self) -> bytes:
+        """The label up to its NUL."""
+        return self.volume_name.partition(b"\0")[0]
+
+    @property
+    def hibernation(self) -> str | None:
+        """Name of the hibernation magic that this page carries, if it does."""
+        if self.bootbits.startswith(TUXONICE_MAGIC):
+            return "TuxOnIce"
+        if self.magic in HIBERNATION_MAGICS:
+            return self.magic.rstrip(b"\0").decode("ascii")
+        return None
+
+
+@cache
+def _layout(byteorder: ByteOrder, page_size: int) -> Struct:
+    u16, u32, u64 = (U16LE, U32LE, U64LE) if byteorder == "little" else (U16BE, U32BE, U64BE)
+    return Struct(
+        "bootbits" / Bytes(1024),
+        "version" / u32,
+        "last_page" / u32,
+        "nr_badpages" / u32,
+        "uuid" / Bytes(16),
+        "volume_name" / Bytes(16),
+        "padding" / Bytes(34 * 4),
+        "tag"
+        / Struct(
+            "magic" / Bytes(8),
+            "version" / u16,
+            "length" / u16,
+            "size" / u64,
+            "page_size" / u32,
+            "flags" / u32,
+            "crc" / u32,
+            "rest" / Bytes(332 - TAG_LENGTH),
+        ),
+        "badpages" / Bytes(page_size - 1536 - 10),
+        "magic" / Bytes(10),
+    )
+
+
+def pack(header: Header) -> bytes:
+    """The page, `header.page_size` bytes."""
+    fields = header._asdict()
+    fields["tag"] = header.tag._asdict()
+    page: bytes = _layout(header.byteorder, header.page_size).build(fields)
+    return page
+
+
+def _record(byteorder: ByteOrder, page: bytes) -> Header:
+    fields: Any = _layout(byteorder, len(page)).parse(page)
+    tag = Tag(*(fields.tag[name] for name in Tag._fields))
+    return Header(byteorder, len(page), *(fields[name] for name in Header._fields[2:8]), tag,
+                  fields.badpages, fields.bootbits, fields.magic)  # fmt: skip
+
+
+def unpack(data: bytes) -> Header:
+    """The header at the start of `data`: any swap area's, of any page size and byte order.
+
+    The page size is where a magic stands; the byte order the one in which the version is the smaller
+    number. Of `data` no more is needed than the largest page of `sizes.PAGE_SIZES`. Raises `HeaderError`
+    when there is no magic.
+    """
+    for page_size in PAGE_SIZES:
+        if len(data) < page_size:
+            break
+        magic = data[page_size - 10 : page_size]
+        if magic in (MAGIC, MAGIC_OLD, *HIBERNATION_MAGICS):
+            page = data[:page_size]
+            orders: tuple[ByteOrder, ByteOrder] = ("little", "big")
+            if sys.byteorder == "big":
+                orders = ("big", "little")
+            return _record(min(orders, key=lambda order: int.from_bytes(page[1024:1028], order)), page)
+    raise HeaderError("not a swap area: no swap signature at the end of a page")
+
+
+def crc(header: Header) -> int:
+    """The CRC-32 that the tag of this header should have."""
+    blank = header._replace(
+        uuid=NIL_UUID, volume_name=bytes(16), magic=bytes(10), tag=header.tag._replace(crc=0)
+    )
+    return zlib.crc32(pack(blank))
+
+
+def declare(header: Header, pages: int) -> Header:
+    """The same header for an area of `pages` pages; the tag, where there is one, follows."""
+    header = header._replace(last_page=pages - 1)
+    if header.ghost_version:
+        header = header._replace(tag=header.tag._replace(size=header.size))
+        header = header._replace(tag=header.tag._replace(crc=crc(header)))
+    return header
+
+
+def ghost(
+    pages: int,
+    page_size: int,
+    *,
+    uuid: bytes = NIL_UUID,
+    label: bytes = b"",
+    byteorder: ByteOrder = sys.byteorder,
+    bare: bool = False,
+) -> Header:
+    """The header of a new ghost that declares `pages` pages (with the header page) of `page_size` bytes.
+
+    `bare` leaves out the tag: ghost version 0, which is what mkswap(8) writes. Raises `ValueError` for a
+    label of more than `LABEL_BYTES`.
+    """
+    if len(label) > LABEL_BYTES:
+        raise ValueError("label too long")
+    tag = Tag() if bare else Tag(TAG_MAGIC, TAG_VERSION, TAG_LENGTH, 0, page_size)
+    header = Header(
+        byteorder=byteorder,
+        page_size=page_size,
+        version=1,
+        last_page=0,
+        nr_badpages=0,
+        uuid=uuid,
+        volume_name=label.ljust(16, b"\0"),
+        padding=bytes(34 * 4),
+        tag=tag,
+        badpages=bytes(page_size - 1536 - 10),
+        bootbits=bytes(1024),
+        magic=MAGIC,
+    )
+    return declare(header, pages)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""swapon(2), swapoff(2) and renameat2(2), which Python does not have, under their own names."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from .report import trace
+
+# include/linux/swap.h
+SWAP_FLAG_PREFER = 0x8000
+SWAP_FLAG_PRIO_MASK = 0x7FFF
+SWAP_FLAG_DISCARD = 0x10000
+SWAP_FLAG_DISCARD_ONCE = 0x20000
+SWAP_FLAG_DISCARD_PAGES = 0x40000
+
+# include/uapi/linux/fs.h
+RENAME_NOREPLACE = 1
+
+DISCARD_FLAGS = {
+    "all": SWAP_FLAG_DISCARD,
+    "once": SWAP_FLAG_DISCARD | SWAP_FLAG_DISCARD_ONCE,
+    "pages": SWAP_FLAG_DISCARD | SWAP_FLAG_DISCARD_PAGES,
+}
+"""Discard policies of swapon(8) as flags of swapon(2)."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.swapon.argtypes = [ctypes.c_char_p, ctypes.c_int]
+_libc.swapon.restype = ctypes.c_int
+_libc.swapoff.argtypes = [ctypes.c_char_p]
+_libc.swapoff.restype = ctypes.c_int
+
+
+def _check(result: int, path: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+
+
+def swapon(path: str, flags: int = 0) -> None:
+    """Starts swapping to the file or device; `flags` from SWAP_FLAG_*. Raises `OSError`."""
+    trace(f"swapon({path!r}, {flags:#x})")
+    _check(_libc.swapon(os.fsencode(path), flags), path)
+
+
+def swapoff(path: str) -> None:
+    """Stops swapping to the file or device, once all its pages have come back; a signal ends it with EINTR.
+
+    Raises `OSError`. The call gives up the interpreter lock: other threads can show how far it is.
+    """
+    trace(f"swapoff({path!r})")
+    _check(_libc.swapoff(os.fsencode(path)), path)
+
+
+def renameat2(dirfd: int, old: str, new: str, flags: int) -> None:
+    """Renames within the directory `dirfd`; `flags` from RENAME_*. Raises `OSError`."""
+    _check(_libc.renameat2(dirfd, os.fsencode(old), dirfd, os.fsencode(new), flags), new)
+
+
+def priority_flags(prio: int | None) -> int:
+    """The flags of swapon(2) for a priority of 0..32767; None and -1 leave it to the kernel."""
+    if prio is None or prio < 0:
+        return 0
+    return SWAP_FLAG_PREFER | (prio & SWAP_FLAG_PRIO_MASK)
