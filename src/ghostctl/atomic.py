@@ -6,27 +6,54 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 TEMPORARY = ".ghostctl-new"
 """Name of the unfinished file in a directory. One name: what a crash leaves, the next run removes."""
 
 
-@contextmanager
-def directory(path: str) -> Iterator[tuple[int, str]]:
-    """The locked directory of `path` and the name in it, as ``(dirfd, name)``.
+_LOCK_TRIES = 100
+_LOCK_PAUSE = 0.05
+"""Seconds between two tries."""
 
-    The lock (flock(2) on the directory) keeps two writers apart. Raises `OSError` with the directory as
-    filename, and EISDIR for a path that has no name at its end.
+
+class Place(NamedTuple):
+    """A name in an open, locked directory: where a file is or will be."""
+
+    dirfd: int
+    name: str
+    path: str
+    """The path as it was given, for messages."""
+
+
+def _lock(dirfd: int, path: str) -> None:
+    # whoever may read the directory may lock it, so this does not wait for ever
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(dirfd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return
+    raise OSError(errno.EBUSY, "another process holds a lock on its directory", path)
+
+
+@contextmanager
+def place(path: str) -> Iterator[Place]:
+    """Opens and locks the directory of `path`, so that two writers keep apart (flock(2)).
+
+    Raises `OSError`: EISDIR for a path without a name at its end, EBUSY when the lock stays taken.
     """
     parent, name = os.path.split(path)
     if name in ("", ".", ".."):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     dirfd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(dirfd, fcntl.LOCK_EX)
-        yield dirfd, name
+        _lock(dirfd, path)
+        yield Place(dirfd, name, path)
     finally:
         os.close(dirfd)
 
@@ -59,11 +86,10 @@ def _write(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def _keep(fd: int, like: int) -> None:
+def keep(fd: int, like: int) -> None:
     """Gives `fd` the owner, mode and extended attributes (SELinux type, ACLs) of the file `like`."""
     st = os.fstat(like)
-    if (st.st_uid, st.st_gid) != (os.geteuid(), os.getegid()):
-        os.fchown(fd, st.st_uid, st.st_gid)
+    os.fchown(fd, st.st_uid, st.st_gid)
     os.fchmod(fd, st.st_mode & 0o7777)
     try:
         names = os.listxattr(like)
@@ -75,42 +101,45 @@ def _keep(fd: int, like: int) -> None:
         os.setxattr(fd, name, os.getxattr(like, name))
 
 
-def write(dirfd: int, name: str, data: bytes, *, replace: bool = False, like: int | None = None) -> None:
-    """Writes the file `name` in the directory `dirfd` (see `directory`), whole and synced, or not at all.
+def write(place: Place, data: bytes, *, replace: bool, finish: Callable[[int], None] | None = None) -> None:
+    """Writes the file, whole and synced, or not at all; a crash at any instant leaves the old or the new one.
 
-    Mode 0600 from the first byte; `like` is the descriptor of a file whose owner, mode and extended
-    attributes the new one gets. Without `replace` an existing name raises `FileExistsError`; a crash at
-    any instant leaves the old file or the new one.
+    Mode 0600 from the first byte; `finish` gets the descriptor of the file before it has a name, to
+    change or check what it wants. Without `replace` an existing name raises `FileExistsError`.
     """
     try:
-        with _unfinished(dirfd) as (fd, named):
+        with _unfinished(place.dirfd) as (fd, named):
             _write(fd, data)
-            if like is not None:
-                _keep(fd, like)
             os.fsync(fd)
-            _publish(dirfd, fd, named, name, replace)
-            os.fsync(dirfd)
+            if finish is not None:
+                finish(fd)
+            if replace:
+                _replace(place, fd, named)
+            else:
+                _create(place, fd, named)
+            os.fsync(place.dirfd)
     except OSError as error:
-        error.filename = name if error.filename in (None, TEMPORARY, ".") else error.filename
+        # a failing write(2) or fsync(2) has no filename, and the temporary one is nobody's business
+        error.filename, error.filename2 = place.path, None
         raise
 
 
-def _publish(dirfd: int, fd: int, named: bool, name: str, replace: bool) -> None:
+def _replace(place: Place, fd: int, named: bool) -> None:
     if not named:
-        # a link cannot replace, so only a new name gets one at once
-        target = TEMPORARY if replace else name
-        os.link(f"/proc/self/fd/{fd}", target, dst_dir_fd=dirfd)
-        if not replace:
-            return
-    if replace:
-        os.rename(TEMPORARY, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
+        os.link(f"/proc/self/fd/{fd}", TEMPORARY, dst_dir_fd=place.dirfd)
+    os.rename(TEMPORARY, place.name, src_dir_fd=place.dirfd, dst_dir_fd=place.dirfd)
+
+
+def _create(place: Place, fd: int, named: bool) -> None:
+    if not named:
+        os.link(f"/proc/self/fd/{fd}", place.name, dst_dir_fd=place.dirfd)
         return
     from . import syscalls
 
     try:
-        syscalls.renameat2(dirfd, TEMPORARY, name, syscalls.RENAME_NOREPLACE)
+        syscalls.renameat2(place.dirfd, TEMPORARY, place.name, syscalls.RENAME_NOREPLACE)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOSYS):
             raise
-        os.link(TEMPORARY, name, src_dir_fd=dirfd, dst_dir_fd=dirfd)
-        os.unlink(TEMPORARY, dir_fd=dirfd)
+        os.link(TEMPORARY, place.name, src_dir_fd=place.dirfd, dst_dir_fd=place.dirfd)
+        os.unlink(TEMPORARY, dir_fd=place.dirfd)

@@ -29,18 +29,13 @@ Everything that a relabel or a resize changes lies in the sector from `SECTOR`.
 
 from __future__ import annotations
 
+import os
 import sys
 import zlib
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from construct import Bytes, Struct
-from construct import Int16ub as U16BE
-from construct import Int16ul as U16LE
-from construct import Int32ub as U32BE
-from construct import Int32ul as U32LE
-from construct import Int64ub as U64BE
-from construct import Int64ul as U64LE
+from construct import Bytes, FormatField, Struct
 
 from .sizes import PAGE_SIZES
 
@@ -51,7 +46,7 @@ MAGIC_OLD = b"SWAP-SPACE"
 HIBERNATION_MAGICS = (b"S1SUSPEND\0", b"S2SUSPEND\0", b"ULSUSPEND\0", b"LINHIB0001")
 """What stands in place of the magic while the area holds a hibernation image (kernel/power, uswsusp)."""
 TUXONICE_MAGIC = b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"
-"""First bytes of an area with a TuxOnIce image; the swap magic stays where it is."""
+"""First bytes of an area with a TuxOnIce image; the swap magic may stay where it was."""
 
 TAG_MAGIC = b"GHOSTSWP"
 TAG_VERSION = 1
@@ -119,6 +114,19 @@ class Header(NamedTuple):
         return self.volume_name.partition(b"\0")[0]
 
     @property
+    def label_text(self) -> str | None:
+        """The label as text, undecodable bytes as surrogates; None when it is empty."""
+        return os.fsdecode(self.label) if self.label else None
+
+    @property
+    def uuid_text(self) -> str | None:
+        """The UUID as text in lower case; None when it is all zero."""
+        if self.uuid == NIL_UUID:
+            return None
+        text = self.uuid.hex()
+        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+    @property
     def hibernation(self) -> str | None:
         """Name of the hibernation magic that this page carries, if it does."""
         if self.bootbits.startswith(TUXONICE_MAGIC):
@@ -130,7 +138,7 @@ class Header(NamedTuple):
 
 @cache
 def _layout(byteorder: ByteOrder, page_size: int) -> Struct:
-    u16, u32, u64 = (U16LE, U32LE, U64LE) if byteorder == "little" else (U16BE, U32BE, U64BE)
+    u16, u32, u64 = (FormatField("<" if byteorder == "little" else ">", code) for code in "HLQ")
     return Struct(
         "bootbits" / Bytes(1024),
         "version" / u32,
@@ -165,9 +173,9 @@ def pack(header: Header) -> bytes:
 
 def _record(byteorder: ByteOrder, page: bytes) -> Header:
     fields: Any = _layout(byteorder, len(page)).parse(page)
-    tag = Tag(*(fields.tag[name] for name in Tag._fields))
-    return Header(byteorder, len(page), *(fields[name] for name in Header._fields[2:8]), tag,
-                  fields.badpages, fields.bootbits, fields.magic)  # fmt: skip
+    tag = Tag(**{name: fields.tag[name] for name in Tag._fields})
+    rest = {name: fields[name] for name in Header._fields if name in fields and name != "tag"}
+    return Header(byteorder=byteorder, page_size=len(page), tag=tag, **rest)
 
 
 def unpack(data: bytes) -> Header:
@@ -187,6 +195,8 @@ def unpack(data: bytes) -> Header:
             if sys.byteorder == "big":
                 orders = ("big", "little")
             return _record(min(orders, key=lambda order: int.from_bytes(page[1024:1028], order)), page)
+    if data.startswith(TUXONICE_MAGIC) and len(data) >= PAGE_SIZES[0]:
+        return _record(sys.byteorder, data[: PAGE_SIZES[0]])
     raise HeaderError("not a swap area: no swap signature at the end of a page")
 
 

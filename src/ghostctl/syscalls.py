@@ -38,10 +38,13 @@ def _check(result: int, path: str) -> None:
         raise OSError(number, os.strerror(number), path)
 
 
-def swapon(path: str, flags: int = 0) -> None:
-    """Starts swapping to the file or device; `flags` from SWAP_FLAG_*. Raises `OSError`."""
+def swapon(fd: int, path: str, flags: int = 0) -> None:
+    """Starts swapping to the open file or device; `flags` from SWAP_FLAG_*.
+
+    By descriptor, so that what was checked is what becomes active; `path` is for messages. Raises `OSError`.
+    """
     trace(f"swapon({path!r}, {flags:#x})")
-    _check(_libc.swapon(os.fsencode(path), flags), path)
+    _check(_libc.swapon(f"/proc/self/fd/{fd}".encode(), flags), path)
 
 
 def swapoff(path: str) -> None:
@@ -58,8 +61,9 @@ def renameat2(dirfd: int, old: str, new: str, flags: int) -> None:
     _check(_libc.renameat2(dirfd, os.fsencode(old), dirfd, os.fsencode(new), flags), new)
 
 
-def priority_flags(prio: int | None) -> int:
-    """The flags of swapon(2) for a priority of 0..32767; None and -1 leave it to the kernel."""
-    if prio is None or prio < 0:
-        return 0
-    return SWAP_FLAG_PREFER | (prio & SWAP_FLAG_PRIO_MASK)
+def swapon_flags(prio: int | None, discard: str | None) -> int:
+    """Flags for a priority of 0..32767 (None, -1: the kernel's choice) and a key of `DISCARD_FLAGS`."""
+    flags = DISCARD_FLAGS[discard] if discard else 0
+    if prio is not None and prio >= 0:
+        flags |= SWAP_FLAG_PREFER | (prio & SWAP_FLAG_PRIO_MASK)
+    return flags

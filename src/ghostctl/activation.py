@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Swap areas on and off: what is checked before the system calls, and what their refusals mean."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import backends, kernel, report, sizes, swaps, syscalls, zswap
+from .errors import Busy, Error, NoMemory, NotAGhost, Unsupported
+from .sizes import human
+
+if TYPE_CHECKING:
+    from .ghostfile import File
+    from .header import Header
+    from .swaps import Area
+
+ASSUMED_RATIO = 3
+"""Compression ratio taken where zswap holds nothing to measure it by."""
+
+_TAKEN_BY_KERNEL = frozenset({"holes", "mode", "owner", "filesystem", "pagesize"})
+"""Problems that `verify` reports and that are no reason, or have a reason of their own, not to try."""
+
+
+class Request(NamedTuple):
+    """How `activate` is to make an area active."""
+
+    options: backends.Options = backends.Options()
+    backend: str = "auto"
+    fallback: tuple[str, ...] = ()
+    force: bool = False
+    enable_zswap: bool = False
+    fix_page_size: bool = False
+
+
+def activate(path: str, request: Request) -> None:
+    """Makes the ghost, swap file or swap device `path` an active area.
+
+    Raises `NotAGhost`, `Busy`, `Unsupported`, `NoMemory`, `Error` and `OSError`.
+    """
+    from . import ghostfile
+
+    with ghostfile.look(path) as file:
+        areas = swaps.read()
+        if swaps.find(areas, file.st):
+            raise Busy("is already active", path=path)
+        if file.header is None:
+            raise NotAGhost(f"not a swap area: it is {file.describe()}", path=path, hint=_hint_make(path))
+        if not file.is_ghost:
+            _activate_ordinary(file, file.header, request)
+            return
+        needs_rewrite = file.header.page_size != sizes.page_size()
+    if needs_rewrite:
+        _fix_page_size(path, request.fix_page_size)
+    with ghostfile.look(path) as file:
+        _activate_ghost(file, file.require_header(), areas, request)
+
+
+def _hint_make(path: str) -> str:
+    return f"ghostctl mkghost -s SIZE {path} makes a ghost"
+
+
+def _activate_ordinary(file: File, have: Header, request: Request) -> None:
+    size = file.st.st_size if stat.S_ISREG(file.st.st_mode) else None
+    if have.page_size != sizes.page_size():
+        raise Error(
+            f"made for pages of {have.page_size} bytes, this kernel has {sizes.page_size()}",
+            path=file.path,
+            hint=f"swapon --fixpgsz {file.path}",
+        )
+    if have.hibernation:
+        raise Busy(f"holds a hibernation image ({have.hibernation})", path=file.path)
+    if size is not None and size < have.size:
+        raise Error(
+            f"has {size} bytes but declares {have.size}: neither a ghost, which has {have.page_size}, "
+            "nor a whole swap file",
+            path=file.path,
+            hint=f"ghostctl mkghost --if-needed -s {have.size} {file.path}" if have.ghost_version else None,
+        )
+    if request.backend not in ("auto", "file"):
+        raise NotAGhost(f"not a ghost: it is {file.describe()}", path=file.path)
+    _warn_permissions(file)
+    try:
+        _swapon(file, request)
+    except OSError as error:
+        if error.errno == errno.EINVAL and kernel.cannot_swap(kernel.filesystem(file.fd)):
+            raise Error(
+                f"no kernel swaps to a file on {kernel.filesystem(file.fd)}", path=file.path
+            ) from None
+        raise
+
+
+def _swapon(file: File, request: Request) -> None:
+    flags = syscalls.swapon_flags(request.options.prio, request.options.discard)
+    syscalls.swapon(file.fd, file.path, flags)
+
+
+def _fix_page_size(path: str, allowed: bool) -> None:
+    from . import ghostfile, header
+
+    with ghostfile.look(path) as file:
+        have = file.require_header()
+    if not allowed:
+        raise Error(
+            f"made for pages of {have.page_size} bytes, this kernel has {sizes.page_size()}",
+            path=path,
+            hint="--fixpgsz rewrites it",
+        )
+    pages = sizes.to_pages(have.size, sizes.page_size())
+    new = header.ghost(
+        pages, sizes.page_size(), uuid=have.uuid, label=have.label, bare=have.ghost_version == 0
+    )
+    report.warn(path, f"made for pages of {have.page_size} bytes: rewritten for {sizes.page_size()}")
+    ghostfile.create(path, ghostfile.Request(new, if_needed=True))
+
+
+def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Request) -> None:
+    _check_header(file, request.force)
+    _warn_permissions(file)
+    _check_slot_memory(file, have, request.force)
+    names = ("file", *request.fallback) if request.backend == "auto" else (request.backend,)
+    refusals = []
+    for name in names:
+        backend = backends.get(name)
+        reason = backend.unavailable()
+        if reason is not None:
+            # that the symbols say no is not proof enough to leave out a harmless try
+            report.trace(f"backend {name}: {reason}")
+        elif backend.NEEDS_ZSWAP:
+            _check_zswap(file, request)
+        try:
+            backend.activate(file, request.options)
+        except Unsupported as error:
+            report.trace(f"backend {name}: {error.what}")
+            refusals.append(error)
+            continue
+        report.trace(f"{file.path}: active by backend {name}")
+        if backend.NEEDS_ZSWAP:
+            _warn_pool(file, have, areas)
+        return
+    raise _refusal(file, refusals, names)
+
+
+def _refusal(file: File, refusals: list[Unsupported], tried: Sequence[str]) -> Error:
+    fstype = kernel.filesystem(file.fd)
+    if kernel.cannot_swap(fstype):
+        return Error(
+            f"no kernel swaps to a file on {fstype}", path=file.path, hint="put ghosts on ext4, xfs or btrfs"
+        )
+    others = [
+        name for name in backends.NAMES if name not in tried and backends.get(name).unavailable() is None
+    ]
+    error = refusals[0]
+    reasons = "; ".join(dict.fromkeys(refusal.what for refusal in refusals))
+    hint = error.hint
+    if others:
+        hint = f"--fallback {','.join(others)} activates it with what this kernel offers"
+    elif hint is None:
+        hint = "no --fallback of this kernel can stand in; a kernel with ghost swap is needed"
+    return Unsupported(reasons, path=file.path, hint=hint)
+
+
+def _check_header(file: File, force: bool) -> None:
+    from . import ghostfile
+
+    for problem in ghostfile.verify(file):
+        if problem.id in _TAKEN_BY_KERNEL:
+            continue
+        if problem.severity == "error" and not force:
+            raise Error(problem.message, path=file.path, hint=f"ghostctl verify {file.path}")
+        report.warn(file.path, problem.message)
+
+
+def _warn_permissions(file: File) -> None:
+    if not stat.S_ISREG(file.st.st_mode):
+        return
+    mode = stat.S_IMODE(file.st.st_mode)
+    if mode & 0o077:
+        report.warn(file.path, f"insecure permissions {mode:04o}, 0600 suggested")
+    if file.st.st_uid != 0:
+        report.warn(file.path, f"insecure file owner {file.st.st_uid}, 0 (root) suggested")
+
+
+def _check_slot_memory(file: File, have: Header, force: bool) -> None:
+    needed = kernel.slot_memory(have.pages)
+    try:
+        available = kernel.read_meminfo().get("MemAvailable")
+    except OSError:
+        return
+    if available is None or needed <= available:
+        return
+    text = (
+        f"declares {human(have.size, ' ', 'iB')}: its slots take about {human(needed, ' ', 'iB')} of kernel "
+        f"memory, {human(available, ' ', 'iB')} are available"
+    )
+    if not force:
+        raise NoMemory(text, path=file.path, hint=f"ghostctl resize {file.path} SIZE, or --force")
+    report.warn(file.path, text)
+
+
+def _check_zswap(file: File, request: Request) -> None:
+    state = zswap.read()
+    if state is not None and not state.enabled and request.enable_zswap:
+        zswap.enable()
+        state = zswap.read()
+        report.trace("zswap turned on")
+    if state is not None and state.enabled:
+        return
+    if state is None:
+        what, hint = "this kernel has no zswap, so nothing could be swapped to a ghost", None
+    else:
+        what = "zswap is off, so nothing could be swapped to a ghost"
+        hint = f"--enable-zswap turns it on, as does: echo Y > /{zswap.PARAMETERS}/enabled"
+    if not request.force:
+        raise Unsupported(what, path=file.path, hint=hint)
+    report.warn(file.path, what)
+
+
+def _warn_pool(file: File, have: Header, areas: Sequence[Area]) -> None:
+    state = zswap.read()
+    own = swaps.find(swaps.read(), file.st)
+    if own is None or state is None or state.pool_limit is None:
+        return
+    ratio = state.ratio or ASSUMED_RATIO
+    holds = int(state.pool_limit * ratio)
+    below = [area.name for area in areas if not area.is_ghost and area.prio < own.prio]
+    if below and have.size > holds:
+        report.warn(
+            file.path,
+            f"is above {', '.join(below)} and declares more than zswap's pool can hold "
+            f"(about {human(holds, ' ', 'iB')}): the pool would be full before the kernel goes on to them",
+            f"ghostctl resize --cycle {file.path} {holds}, or give it a lower priority",
+        )
+
+
+def warn_automatic_priority(path: str, later: Sequence[str]) -> None:
+    """Warns that a ghost with a priority of the kernel's choice outranks areas that come `later`."""
+    if later:
+        report.warn(
+            path,
+            f"has no priority and will outrank {', '.join(later)}, which come later",
+            "give priorities with -p or pri= in fstab",
+        )
+
+
+def deactivate(area: Area, *, force: bool = False, progress: Callable[[int], None] | None = None) -> None:
+    """Takes an area down, and what a backend set up for it.
+
+    Refuses with `NoMemory` when its used pages fit neither in memory nor in the other areas, unless
+    `force`. While pages come back, `progress` is called from another thread with the bytes still in use,
+    several times a second. Raises `OSError`; EINTR after a signal, with the area active as before.
+    """
+    if not force:
+        _check_room(area)
+    protect_from_oom_killer()
+    realisation = backends.find([area]).get(area.name)
+    take_down = backends.get(realisation.backend).deactivate if realisation else _swapoff
+    if progress is None:
+        take_down(area)
+        return
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(area.name, done, progress), daemon=True)
+    watcher.start()
+    try:
+        take_down(area)
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _swapoff(area: Area) -> None:
+    syscalls.swapoff(area.name)
+
+
+def _watch(name: str, done: threading.Event, progress: Callable[[int], None]) -> None:
+    while not done.wait(0.2):
+        area = next((area for area in swaps.read() if area.name == name), None)
+        if area is not None:
+            progress(area.used)
+
+
+def _check_room(area: Area) -> None:
+    free = sum(other.size - other.used for other in swaps.read() if other.name != area.name)
+    try:
+        available = kernel.read_meminfo().get("MemAvailable", 0)
+    except OSError:
+        return
+    if area.used > available + free:
+        raise NoMemory(
+            f"{human(area.used, ' ', 'iB')} are in use: more than available memory "
+            f"({human(available, ' ', 'iB')}) and the other areas ({human(free, ' ', 'iB')}) can take",
+            path=area.name,
+            hint="end what uses memory, activate another area, or try with --force",
+        )
+
+
+def protect_from_oom_killer() -> None:
+    """Asks the kernel not to kill this process for memory (proc_pid_oom_score_adj(5)); root only."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("-1000")
+    except OSError as error:
+        report.trace(f"/proc/self/oom_score_adj: {os.strerror(error.errno or 0)}")

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What makes a declared area active. One module for each way a kernel offers; this is their registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+if TYPE_CHECKING:
+    from ..ghostfile import File
+    from ..swaps import Area
+
+NAMES = ("file",)
+"""All backends, in the order in which `auto` and hints name them."""
+
+
+class Options(NamedTuple):
+    """How an area is made active."""
+
+    prio: int | None = None
+    """0..32767; None or -1 leave it to the kernel."""
+    discard: str | None = None
+    """A key of `syscalls.DISCARD_FLAGS`."""
+
+
+class Realisation(NamedTuple):
+    """An active area and the ghost that it realises."""
+
+    area: Area
+    backend: str
+    ghost: str | None
+    """Path of the ghost file, where there is one."""
+
+
+class Backend(Protocol):
+    """The functions that a module of this package has."""
+
+    NEEDS_ZSWAP: bool
+
+    def unavailable(self) -> str | None:
+        """Why the running kernel cannot offer this; None when it can, or when only a try will tell."""
+
+    def activate(self, file: File, options: Options) -> None:
+        """Makes the ghost an active area.
+
+        Raises `Unsupported` when the kernel does not offer this, `OSError` for other refusals.
+        """
+
+    def find(self, areas: Sequence[Area]) -> Iterator[Realisation]:
+        """The active areas that this backend made, in the order given."""
+        ...
+
+    def deactivate(self, area: Area) -> None:
+        """Takes down an area that `find` yields, and what was set up for it. Raises `OSError`."""
+
+
+def get(name: str) -> Backend:
+    """The backend of that name."""
+    return cast("Backend", import_module(f".{name}", __package__))
+
+
+def find(areas: Sequence[Area]) -> dict[str, Realisation]:
+    """What realises ghosts among the active areas, by the areas' names."""
+    return {found.area.name: found for name in NAMES for found in get(name).find(areas)}

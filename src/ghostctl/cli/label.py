@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ghostctl label."""
+
+from __future__ import annotations
+
+import click
+
+from .. import ghostfile, output
+from ..errors import NotAGhost
+from ..report import escape
+from . import options
+from .options import define, json_option, locate
+
+
+@define("label")
+@click.argument("spec", metavar="SPEC")
+@click.option(
+    "-L",
+    "--label",
+    type=options.label,
+    metavar="LABEL",
+    help="New label, at most 15 bytes; empty removes it.",
+)
+@click.option("-U", "--uuid", type=options.uuid, metavar="UUID", help="New UUID, or clear, random, time.")
+@json_option
+def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -> None:
+    """Show label and UUID of a swap area, or change those of a ghost that is not active."""
+    path = locate(spec)
+    if label is None and uuid is None:
+        with ghostfile.look(path) as file:
+            if file.header is None:
+                raise NotAGhost(f"not a swap area: it is {file.describe()}", path=path)
+            have = file.header
+    else:
+        with ghostfile.change(path) as (file, old):
+            have = old._replace(
+                uuid=old.uuid if uuid is None else uuid,
+                volume_name=old.volume_name if label is None else label.ljust(16, b"\0"),
+            )
+            ghostfile.rewrite(file, have)
+        if not as_json:
+            return
+    if as_json:
+        click.echo(output.json_text({"file": path, "label": have.label_text, "uuid": have.uuid_text}))
+        return
+    if have.label_text is not None:
+        click.echo(f"LABEL: {escape(have.label_text)}")
+    if have.uuid_text is not None:
+        click.echo(f"UUID:  {have.uuid_text}")

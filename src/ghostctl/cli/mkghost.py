@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ghostctl mkghost."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal, cast
+
+import click
+
+from .. import ghostfile, header, kernel, output, report, sizes
+from ..errors import UsageError
+from . import options
+from .options import define, json_option
+
+_SLOT_MEMORY_SHARE = 10
+
+
+def _page_size(text: str) -> int:
+    size = sizes.parse(text)
+    if size not in sizes.PAGE_SIZES:
+        known = ", ".join(map(str, sizes.PAGE_SIZES))
+        raise UsageError(f"invalid page size {text!r}", hint=f"page sizes are {known}")
+    return size
+
+
+@define("mkghost")
+@click.argument("file", metavar="FILE")
+@click.option(
+    "-s",
+    "--size",
+    type=sizes.parse,
+    metavar="SIZE",
+    required=True,
+    help="Size that the area declares: 16G, 50%, ram/2, …",
+)
+@click.option("-L", "--label", type=options.label, metavar="LABEL", help="Label, at most 15 bytes.")
+@click.option(
+    "-U", "--uuid", type=options.uuid, metavar="UUID", help="UUID, or clear, random (default), time."
+)
+@click.option(
+    "-p", "--pagesize", type=_page_size, metavar="BYTES", help="Page size in bytes (default: this kernel's)."
+)
+@click.option(
+    "-e",
+    "--endianness",
+    type=click.Choice(["native", "little", "big"]),
+    default="native",
+    help="Byte order of the header.",
+)
+@click.option("--bare", is_flag=True, help="Ghost version 0: what mkswap writes, without a tag.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing regular file.")
+@click.option("--if-needed", is_flag=True, help="Leave a ghost alone that is as asked for; else rewrite it.")
+@click.option("-n", "--dry-run", is_flag=True, help="Check and say everything, write nothing.")
+@json_option
+def command(
+    file: str,
+    size: int,
+    label: bytes | None,
+    uuid: bytes | None,
+    pagesize: int | None,
+    endianness: str,
+    bare: bool,
+    force: bool,
+    if_needed: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Create FILE, a ghost: one page on disk that declares a swap area of SIZE.
+
+    \b
+    Examples:
+      ghostctl mkghost -s 16G /var/lib/ghost/swap0
+      ghostctl mkghost -s 'min(ram/2, 16G)' -L ghost --if-needed /var/lib/ghost/swap0
+    """
+    page_size = pagesize or sizes.page_size()
+    byteorder = sys.byteorder if endianness == "native" else cast("Literal['little', 'big']", endianness)
+    new = header.ghost(
+        sizes.to_pages(size, page_size),
+        page_size,
+        uuid=uuid if uuid is not None else options.uuid("random"),
+        label=label or b"",
+        byteorder=byteorder,
+        bare=bare,
+    )
+    if page_size != sizes.page_size():
+        report.warn(file, f"this kernel has pages of {sizes.page_size()} bytes: it will not take the area")
+    needed = kernel.slot_memory(new.pages)
+    if needed * _SLOT_MEMORY_SHARE > sizes.ram_bytes():
+        report.warn(
+            file,
+            f"activating it takes about {sizes.human(needed, ' ', 'iB')} of kernel memory, "
+            f"more than {100 // _SLOT_MEMORY_SHARE} % of what this machine has",
+        )
+    request = ghostfile.Request(new, force, if_needed, keep_uuid=uuid is None, keep_label=label is None)
+
+    def announce(made: header.Header) -> None:
+        if as_json:
+            click.echo(output.json_text(_document(file, made, dry_run)))
+        elif not report.quiet:
+            usable = made.size - made.page_size
+            click.echo(
+                f"Setting up ghost swapspace version {made.ghost_version}, "
+                f"size = {sizes.human(usable, ' ', 'iB')} ({usable} bytes)"
+            )
+            name = f"LABEL={report.escape(made.label_text)}" if made.label_text else "no label"
+            click.echo(f"{name}, UUID={made.uuid_text}" if made.uuid_text else f"{name}, no UUID")
+        sys.stdout.flush()
+
+    if not ghostfile.create(file, request, announce=announce, dry_run=dry_run):
+        report.trace(f"{file}: already the ghost asked for")
+
+
+def _document(path: str, made: header.Header, dry_run: bool) -> dict[str, object]:
+    return {
+        "file": path,
+        "version": made.ghost_version,
+        "size": made.size,
+        "page_size": made.page_size,
+        "last_page": made.last_page,
+        "label": made.label_text,
+        "uuid": made.uuid_text,
+        "endianness": made.byteorder,
+        "dry_run": dry_run,
+    }

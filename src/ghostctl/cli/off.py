@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ghostctl off."""
+
+from __future__ import annotations
+
+import click
+
+from .. import backends, lookup, swaps
+from ..errors import UsageError
+from .options import area_specs, define, each, every, taking_down
+
+
+@define("off")
+@area_specs(required=False)
+@click.option("-a", "--all", "every_area", is_flag=True, help="All active ghosts.")
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["ghost", "any"]),
+    default="ghost",
+    help="With --all: any takes down all areas, ghosts or not.",
+)
+@click.option("-f", "--force", is_flag=True, help="Try even when the pages seem to fit nowhere.")
+def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) -> int:
+    """Deactivate swap areas, and what was set up for them.
+
+    SPEC is a path, LABEL=x, UUID=x or a name in /proc/swaps. Their pages come back into memory or go to
+    other areas; Ctrl-C leaves an area active.
+    """
+    if bool(specs) == every_area:
+        raise UsageError("off: give either SPEC or --all", hint="try 'ghostctl off --help'")
+    if every_area:
+        areas = swaps.read()[::-1]
+        if kind == "ghost":
+            ghosts = backends.find(areas)
+            areas = [area for area in areas if area.name in ghosts or area.is_ghost]
+        return every(areas, lambda area: taking_down(area, force))
+    return each(specs, lambda spec: taking_down(lookup.find_active(spec, swaps.read()), force))

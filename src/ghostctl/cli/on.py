@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ghostctl on."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from .. import activation, backends, fstab, ghostfile, lookup, report, swaps
+from ..errors import Error, NotFound, UsageError
+from .options import area_specs, define, each, every
+
+_DISCARD = {"": "all", "once": "once", "pages": "pages"}
+
+
+def _backends(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in backends.NAMES:
+            raise UsageError(f"unknown backend {name!r}", hint=f"backends are {', '.join(backends.NAMES)}")
+    return names
+
+
+def _priority(text: str) -> int:
+    if text.removeprefix("-").isdecimal() and text.isascii() and -1 <= int(text) <= 32767:
+        return int(text)
+    raise UsageError(
+        f"invalid priority {text!r}", hint="priorities are -1 to 32767; -1 is the kernel's choice"
+    )
+
+
+def _discard(text: str | None) -> str:
+    try:
+        return _DISCARD[text or ""]
+    except KeyError:
+        raise UsageError(f"unknown discard policy {text!r}", hint="policies are once and pages") from None
+
+
+def _with_options(
+    request: activation.Request, options: list[tuple[str, str | None]]
+) -> tuple[activation.Request, bool]:
+    """The request with what fstab options say, and whether they say nofail."""
+    nofail = False
+    for key, value in options:
+        if key == "pri" and value is not None:
+            request = request._replace(options=request.options._replace(prio=_priority(value)))
+        elif key == "discard":
+            request = request._replace(options=request.options._replace(discard=_discard(value)))
+        elif key == "nofail":
+            nofail = True
+        elif key == "x-ghost.fallback" and value not in (None, "", "skip"):
+            request = request._replace(fallback=_backends(str(value)))
+        elif key == "x-ghost.zswap":
+            request = request._replace(enable_zswap=True)
+    return request, nofail
+
+
+@define("on")
+@area_specs(required=False)
+@click.option(
+    "-a", "--all", "every_ghost", is_flag=True, help="The ghosts in fstab, without noauto and active ones."
+)
+@click.option(
+    "-p",
+    "--priority",
+    type=_priority,
+    metavar="PRIO",
+    help="-1 to 32767; -1 and the default are the kernel's choice.",
+)
+@click.option(
+    "-d",
+    "--discard",
+    is_flag=False,
+    flag_value="",
+    metavar="[POLICY]",
+    help="Discard freed slots; --discard=once or --discard=pages only then.",
+)
+@click.option("-o", "--options", "optstring", default="", help="Options as in fstab: pri=, discard=, nofail.")
+@click.option("-e", "--ifexists", is_flag=True, help="Pass over what does not exist.")
+@click.option(
+    "-T", "--fstab", "fstab_path", default=fstab.PATH, metavar="PATH", help="Instead of /etc/fstab."
+)
+@click.option("--fixpgsz", is_flag=True, help="Rewrite a ghost made for another page size.")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", *backends.NAMES]),
+    default="auto",
+    help="What realises a ghost (default: file, then --fallback).",
+)
+@click.option(
+    "--fallback", type=_backends, metavar="LIST", help="Backends to try when the kernel takes no ghosts."
+)
+@click.option("--enable-zswap", is_flag=True, help="Turn zswap on when it is off.")
+@click.option("-f", "--force", is_flag=True, help="Go on where a check says no.")
+def command(
+    specs: tuple[str, ...],
+    every_ghost: bool,
+    priority: int | None,
+    discard: str | None,
+    optstring: str,
+    ifexists: bool,
+    fstab_path: str,
+    fixpgsz: bool,
+    backend: str,
+    fallback: tuple[str, ...] | None,
+    enable_zswap: bool,
+    force: bool,
+) -> int:
+    """Activate swap areas: ghosts, and ordinary swap files and devices.
+
+    SPEC is a path, LABEL=x or UUID=x. A ghost needs zswap, and a kernel with ghost swap or a --fallback.
+    """
+    if bool(specs) == every_ghost:
+        raise UsageError("on: give either SPEC or --all", hint="try 'ghostctl on --help'")
+    request = activation.Request(
+        backends.Options(priority, None if discard is None else _discard(discard)),
+        backend,
+        fallback or (),
+        force,
+        enable_zswap,
+        fixpgsz,
+    )
+    request, nofail = _with_options(request, fstab.split_options(optstring))
+    areas = swaps.read()
+    if every_ghost:
+        return every(_lines(fstab_path), lambda line: _line(line, request, fstab_path))
+
+    def one(spec: str) -> None:
+        path = spec
+        try:
+            path = lookup.resolve(spec, areas, fstab_path)
+            activation.activate(path, request)
+        except (FileNotFoundError, NotFound):
+            if not (ifexists or nofail):
+                raise
+            report.trace(f"{path}: does not exist, passed over")
+            return
+        _warn_priority(path, request, fstab_path)
+
+    return each(specs, one)
+
+
+def _lines(path: str) -> list[fstab.Line]:
+    """fstab's swap lines that are ghosts and not active, without noauto."""
+    areas = swaps.read()
+    lines = []
+    for line in fstab.iter_swap(fstab.read(path)):
+        if line.has_option("noauto") or not _is_ghost(line, areas, path):
+            continue
+        try:
+            lookup.find_active(str(line.spec), areas, path)
+        except (NotFound, Error):
+            lines.append(line)
+        else:
+            report.trace(f"{line.spec}: is already active")
+    return lines
+
+
+def _is_ghost(line: fstab.Line, areas: list[swaps.Area], fstab_path: str) -> bool:
+    if fstab.declares_ghost(line):
+        return True
+    try:
+        with ghostfile.look(lookup.resolve(str(line.spec), areas, fstab_path)) as file:
+            return file.is_ghost
+    except (OSError, Error):
+        return False
+
+
+def _line(line: fstab.Line, request: activation.Request, fstab_path: str) -> None:
+    request, nofail = _with_options(request, line.options)
+    try:
+        path = lookup.resolve(str(line.spec), swaps.read(), fstab_path)
+        activation.activate(path, request)
+    except (FileNotFoundError, NotFound):
+        if not nofail:
+            raise
+        report.trace(f"{line.spec}: does not exist, passed over")
+
+
+def _warn_priority(path: str, request: activation.Request, fstab_path: str) -> None:
+    if (request.options.prio or -1) >= 0:
+        return
+    areas = swaps.read()
+    try:
+        area = lookup.find_active(path, areas)
+        lines = list(fstab.iter_swap(fstab.read(fstab_path)))
+    except (NotFound, OSError):
+        return
+    if not area.is_ghost:
+        return
+    active = {os.path.realpath(other.name) for other in areas}
+    later = [
+        line.spec
+        for line in lines
+        if line.spec is not None and line.spec.startswith("/") and os.path.realpath(line.spec) not in active
+        if line.option("pri") is None and not line.has_option("noauto")
+    ]
+    activation.warn_automatic_priority(path, later)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The group of commands: which there are, and how their exceptions become messages and exit statuses."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from .. import report
+from ..errors import FAILED, USAGE, Error, exit_status
+from .options import common_params
+
+COMMANDS = {
+    "mkghost": "Create a ghost: one page that declares a swap area.",
+    "inspect": "Show every field of a swap header.",
+    "verify": "Check ghost files for problems.",
+    "label": "Show or change label and UUID.",
+    "resize": "Change the declared size of a ghost.",
+    "on": "Activate swap areas.",
+    "off": "Deactivate swap areas.",
+    "status": "Show the active swap areas and zswap.",
+}
+"""Names and one-line helps, here so that `ghostctl --help` need not import every command."""
+
+SECTIONS = {
+    "Ghost files": ("mkghost", "inspect", "verify", "label", "resize"),
+    "Swap areas": ("on", "off", "status"),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f".{cmd_name}", __package__).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, COMMANDS[name]) for name in names])
+
+
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"ghostctl {version('ghostctl')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Commands,
+    name="ghostctl",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Sizes: 64M, 1.5G, 16GiB, 50%, ram/2, 'min(ram/2, 16G)'. Details: ghostctl(8).",
+    no_args_is_help=False,
+)
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
+def program() -> None:
+    """Swap areas that have a header and no data: their pages live compressed in memory, in zswap.
+
+    \b
+    First steps, as root:
+      ghostctl mkghost -s ram /var/lib/ghost/swap0   declare an area, one page on disk
+      ghostctl on /var/lib/ghost/swap0               activate it, if this kernel can
+      ghostctl status                                what is active
+      ghostctl off /var/lib/ghost/swap0              take it down; rm removes the file
+    """
+
+
+program.params += common_params()
+
+
+def run() -> int:
+    """Runs the program on sys.argv; returns the exit status. Output errors pass as `OSError`."""
+    try:
+        result = program.main(prog_name="ghostctl", standalone_mode=False)
+    except click.UsageError as error:
+        report.error(_usage(error))
+        return USAGE
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except Error as error:
+        report.error(error)
+        return exit_status(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        report.error(error)
+        return exit_status(error)
+    return result if isinstance(result, int) else FAILED if result else 0
+
+
+def _usage(error: click.UsageError) -> Error:
+    path = error.ctx.command_path if error.ctx else "ghostctl"
+    words = path.split(" ", 1)
+    message = " ".join(error.format_message().split())
+    return Error(
+        message[:1].lower() + message[1:] if len(words) == 1 else f"{words[1]}: {message}",
+        hint=f"try '{path} --help'",
+    )

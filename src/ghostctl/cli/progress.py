@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The bar that `off` draws on a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+
+from ..report import escape
+from ..sizes import human
+
+_WIDTH = 24
+
+
+class Bar:
+    """One line on standard error: how much has come back, how fast, how long it will take."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self._name = escape(name)
+        self._total = total
+        self._start = time.monotonic()
+        self._drawn = False
+
+    def update(self, left: int) -> None:
+        """Draws the state with `left` bytes still to come."""
+        done = max(self._total - left, 0)
+        share = done / self._total if self._total else 1
+        rate = done / (time.monotonic() - self._start)
+        filled = int(_WIDTH * share)
+        remaining = f"{left / rate:.0f} s left" if rate else "waiting"
+        text = (
+            f"[{'#' * filled}{'.' * (_WIDTH - filled)}] {share:4.0%}  {human(done)} of {human(self._total)}"
+            f"  {human(int(rate))}/s  {remaining}"
+        )
+        width = shutil.get_terminal_size().columns
+        room = width - len(text) - 3
+        name = (
+            self._name if len(self._name) <= room else "…" + self._name[len(self._name) - max(room, 1) + 1 :]
+        )
+        sys.stderr.write(f"\r\x1b[K{name}: {text}"[: width + 4])
+        sys.stderr.flush()
+        self._drawn = True
+
+    def close(self) -> None:
+        """Clears the line: what is left to say comes as a message."""
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ghostctl status."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import lookup, output, report, sizes, swaps
+from ..errors import Error, NotFound, exit_status
+from ..output import Column
+from .options import area_specs, define, json_option
+
+if TYPE_CHECKING:
+    from .. import backends, zswap
+    from ..blockdev import Device
+
+
+class _Row:
+    """An area with what else is known of it, read when a column asks for it."""
+
+    def __init__(self, area: swaps.Area) -> None:
+        self.area = area
+
+    @cached_property
+    def realisation(self) -> backends.Realisation | None:
+        from .. import backends
+
+        return backends.find([self.area]).get(self.area.name)
+
+    @cached_property
+    def identity(self) -> tuple[str | None, str | None]:
+        """UUID and label; empty without permission."""
+        from .. import blockdev, ghostfile
+
+        name = self.area.name
+        if not name.startswith("/") or self.area.deleted:
+            return None, None
+        try:
+            if name.startswith("/dev/"):
+                device: Device | None = blockdev.read(name)
+                return (device.uuid, device.label) if device else (None, None)
+            with ghostfile.look(name) as file:
+                return (file.header.uuid_text, file.header.label_text) if file.header else (None, None)
+        except (OSError, Error) as error:
+            report.trace(report.describe(error))
+            return None, None
+
+    @cached_property
+    def backing(self) -> str | None:
+        from .. import blockdev, kernel
+
+        name = self.area.name
+        if not name.startswith("/"):
+            return None
+        if name.startswith("/dev/"):
+            return blockdev.describe(name)
+        try:
+            fd = os.open(name, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return kernel.filesystem(fd)
+        finally:
+            os.close(fd)
+
+
+def _share(area: swaps.Area) -> int:
+    return round(100 * area.used_kib / area.size_kib) if area.size_kib else 0
+
+
+COLUMNS: tuple[Column[_Row], ...] = (
+    Column("NAME", "file, device or name in /proc/swaps", lambda row: row.area.name),
+    Column("TYPE", "the kernel's word: ghost, file, partition, xswap", lambda row: row.area.type),
+    Column("SIZE", "usable size", lambda row: row.area.size, "size"),
+    Column("USED", "bytes in use", lambda row: row.area.used, "size"),
+    Column("PRIO", "priority", lambda row: row.area.prio, "number"),
+    Column("UUID", "UUID in the header", lambda row: row.identity[0]),
+    Column("LABEL", "label in the header", lambda row: row.identity[1]),
+    Column("USE%", "share in use", lambda row: _share(row.area), "percent"),
+    Column("BACKEND", "what makes a ghost active", lambda row: row.realisation and row.realisation.backend),
+    Column(
+        "GHOST", "ghost file that the area realises", lambda row: row.realisation and row.realisation.ghost
+    ),
+    Column("PAGES", "usable pages", lambda row: row.area.size // sizes.page_size(), "number"),
+    Column("BACKING", "filesystem of a file, model or name of a device", lambda row: row.backing),
+)
+_DEFAULT = ("NAME", "TYPE", "SIZE", "USED", "PRIO")
+_ALL = ",".join(column.name for column in COLUMNS)
+
+
+def _epilog() -> str:
+    width = max(len(column.name) for column in COLUMNS)
+    return "\b\nColumns:\n" + "\n".join(f"  {column.name:<{width}}  {column.help}" for column in COLUMNS)
+
+
+@define("status", epilog=_epilog())
+@area_specs(required=False)
+@click.option("-o", "--output", "columns", metavar="LIST", help="Columns to show; +LIST adds to the default.")
+@click.option("--output-all", is_flag=True, help="All columns.")
+@click.option("--type", "types", metavar="LIST", help="Only areas of these types.")
+@click.option("--noheadings", is_flag=True, help="No line of column names.")
+@click.option("--raw", is_flag=True, help="For scripts: one blank between columns, escapes \\xNN.")
+@click.option("--bytes", "in_bytes", is_flag=True, help="Sizes in bytes.")
+@click.option("--zswap/--no-zswap", "show_zswap", default=None, help="Lines on zswap below the table.")
+@json_option
+def command(
+    specs: tuple[str, ...],
+    columns: str | None,
+    output_all: bool,
+    types: str | None,
+    noheadings: bool,
+    raw: bool,
+    in_bytes: bool,
+    show_zswap: bool | None,
+    as_json: bool,
+) -> int:
+    """Show the active swap areas, or those that SPEC names; exit status 3 when one is not active."""
+    if columns is not None:
+        chosen = output.select(COLUMNS, columns, _DEFAULT)
+    else:
+        chosen = output.select(COLUMNS, _ALL if output_all or as_json else ",".join(_DEFAULT))
+    areas = swaps.read()
+    status = 0
+    if specs:
+        areas, status = _named(specs, areas)
+    if types is not None:
+        areas = [area for area in areas if area.type in types.split(",")]
+    if report.quiet:
+        return status
+    rows = [_Row(area) for area in areas]
+    if as_json:
+        click.echo(output.json_text(_document(chosen, rows, show_zswap)))
+        return status
+    for line in output.table(chosen, rows, headings=not noheadings, raw=raw, in_bytes=in_bytes):
+        click.echo(line)
+    if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
+        if not rows:
+            click.echo("no active swap area")
+        for line in _zswap_lines(areas):
+            click.echo(line)
+    return status
+
+
+def _named(specs: tuple[str, ...], areas: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
+    found, status = [], 0
+    for spec in specs:
+        try:
+            area = lookup.find_active(spec, areas)
+        except Error as error:
+            if not (report.quiet and isinstance(error, NotFound)):
+                report.error(error)
+            status = exit_status(error)
+        else:
+            found.append(area)
+    return found, status
+
+
+def _document(columns: list[Column[_Row]], rows: list[_Row], show_zswap: bool | None) -> dict[str, object]:
+    from .. import zswap
+
+    state = zswap.read() if show_zswap is not False else None
+    return {
+        "swapareas": output.objects(columns, rows),
+        "zswap": None
+        if state is None
+        else {**state._asdict(), "ratio": state.ratio and round(state.ratio, 2)},
+    }
+
+
+def _zswap_lines(areas: list[swaps.Area]) -> Iterator[str]:
+    from .. import zswap
+
+    state = zswap.read()
+    ghosts = [area for area in areas if area.is_ghost]
+    if state is None or not state.enabled:
+        what = "this kernel has no zswap" if state is None else "zswap is off"
+        yield f"{what}: nothing can be swapped to a ghost" if ghosts else what
+        return
+    yield "zswap: on, " + ", ".join(_zswap_parts(state))
+    if ghosts:
+        only = len(ghosts) == len(areas)
+        yield (
+            "writeback: off, every active area is a ghost"
+            if only
+            else "writeback: to ordinary areas only, what is in a ghost stays in memory"
+        )
+
+
+def _zswap_parts(state: zswap.Zswap) -> Iterator[str]:
+    if state.compressor:
+        yield state.compressor
+    if state.stored is not None and state.pool is not None:
+        ratio = f" ({state.ratio:.1f}:1)" if state.ratio else ""
+        yield f"{sizes.human(state.stored)} stored in {sizes.human(state.pool)}{ratio}"
+    if state.pool is not None and state.pool_limit:
+        yield f"pool {100 * state.pool // state.pool_limit}% of {sizes.human(state.pool_limit)}"

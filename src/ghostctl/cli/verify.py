@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ghostctl verify."""
+
+from __future__ import annotations
+
+import click
+
+from .. import ghostfile, output
+from ..errors import FAILED
+from ..report import escape
+from .options import area_specs, define, each, json_option, locate, strict_option
+
+
+@define("verify")
+@area_specs()
+@strict_option
+@json_option
+def command(specs: tuple[str, ...], strict: bool, as_json: bool) -> int:
+    """Show the problems of ghost files, one line each. Exit status 1 when there are errors."""
+    documents: list[dict[str, object]] = []
+    bad = False
+
+    def check(spec: str) -> None:
+        nonlocal bad
+        with ghostfile.look(locate(spec)) as file:
+            problems = list(ghostfile.verify(file))
+        bad |= any(strict or problem.severity == "error" for problem in problems)
+        documents.append({"file": file.path, "problems": [problem._asdict() for problem in problems]})
+        if not as_json:
+            for problem in problems:
+                colour = "red" if problem.severity == "error" else "yellow"
+                severity = click.style(problem.severity, fg=colour)
+                click.echo(f"{escape(file.path)}: {severity}: {escape(problem.message)}")
+
+    status = each(specs, check)
+    if as_json:
+        click.echo(output.json_text({"files": documents}))
+    return status or (FAILED if bad else 0)

@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ghost as a file: look at it, create it, change it. Every check and use is on one descriptor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from . import atomic, header, kernel, report, sizes, swaps
+from .errors import Busy, Error, NotAGhost
+from .header import Header, HeaderError
+
+_LARGEST = max(sizes.PAGE_SIZES)
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+)
+_GHOSTSWAP_DEVICE = os.makedev(1, 13)
+
+# offset and magic of what people keep in large files; just enough to name what is in the way
+_IMAGES = (
+    (1080, b"\x53\xef", "an ext2/3/4 image"),
+    (0, b"XFSB", "an XFS image"),
+    (65600, b"_BHRfS_M", "a btrfs image"),
+    (0, b"LUKS\xba\xbe", "a LUKS image"),
+    (0, b"QFI\xfb", "a qcow2 image"),
+    (0, b"hsqs", "a squashfs image"),
+    (510, b"\x55\xaa", "a disk image"),
+    (0, b"\x7fELF", "an ELF file"),
+    (0, b"\x1f\x8b", "a gzip file"),
+    (0, b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (0, b"SQLite format 3\0", "an SQLite database"),
+)
+
+
+class File(NamedTuple):
+    """A file or device as seen through one descriptor."""
+
+    path: str
+    fd: int
+    st: os.stat_result
+    data: bytes
+    """Its first bytes, as many as the largest header page has."""
+    header: Header | None
+
+    @property
+    def is_ghost(self) -> bool:
+        """True for a regular file of exactly one page with a swap header: a declared area."""
+        return (
+            self.header is not None
+            and self.header.magic == header.MAGIC
+            and stat.S_ISREG(self.st.st_mode)
+            and self.st.st_size == self.header.page_size
+        )
+
+    def require_header(self) -> Header:
+        """The header; raises `Error` when this is no swap area."""
+        if self.header is None:
+            raise Error(f"not a swap area: it is {self.describe()}", path=self.path)
+        return self.header
+
+    def describe(self) -> str:
+        """What this is, in a few words: ``a ghost``, ``a swap file of 1048576 bytes``, ``a text file``."""
+        if not stat.S_ISREG(self.st.st_mode):
+            kind = kind_of(self.st.st_mode)
+            return f"{kind} with a swap area" if self.header else kind
+        if self.is_ghost:
+            return "a ghost"
+        if self.header is not None:
+            if self.header.hibernation:
+                return f"a swap file with a hibernation image ({self.header.hibernation})"
+            return f"a swap file of {self.st.st_size} bytes"
+        for offset, magic, name in _IMAGES:
+            if self.data[offset : offset + len(magic)] == magic:
+                return name
+        if not self.st.st_size:
+            return "an empty file"
+        if b"\0" not in self.data:
+            with suppress(UnicodeDecodeError):
+                self.data[: self.data.rfind(b"\n") + 1 or None].decode()
+                return "a text file"
+        return f"a file of {self.st.st_size} bytes of data"
+
+
+class Problem(NamedTuple):
+    """Something `verify` found."""
+
+    id: str
+    severity: str
+    """``error`` or ``warning``."""
+    message: str
+
+
+def kind_of(mode: int) -> str:
+    """The type of a file in words, from its mode."""
+    return next((name for test, name in _KINDS if test(mode)), "a regular file")
+
+
+def _read(fd: int) -> bytes:
+    data = b""
+    while len(data) < _LARGEST:
+        more = os.pread(fd, _LARGEST - len(data), len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+@contextmanager
+def look(path: str, *, write: bool = False, place: atomic.Place | None = None) -> Iterator[File]:
+    """Opens a regular file or block device and reads its header.
+
+    Nothing else is ever opened: a FIFO would block, a device could act. With `place`, of which `path` is
+    the name, no symbolic link is followed. Raises `OSError` and, for what cannot hold a header, `Error`.
+    """
+    if place:
+        handle = os.open(place.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.dirfd)
+    else:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        st = os.fstat(handle)
+        device = stat.S_ISBLK(st.st_mode) or (stat.S_ISCHR(st.st_mode) and st.st_rdev == _GHOSTSWAP_DEVICE)
+        if not stat.S_ISREG(st.st_mode) and not device:
+            raise Error(f"is {kind_of(st.st_mode)}, not a file with a swap area", path=path)
+        try:
+            fd = os.open(f"/proc/self/fd/{handle}", (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
+        except OSError as error:
+            error.filename = path
+            raise
+    finally:
+        os.close(handle)
+    try:
+        try:
+            data = _read(fd)
+        except OSError as error:
+            error.filename = path
+            raise
+        try:
+            found = header.unpack(data)
+        except HeaderError:
+            found = None
+        report.trace(f"read {len(data)} bytes of {path}", 2)
+        yield File(path, fd, st, data, found)
+    finally:
+        os.close(fd)
+
+
+def refuse_active(st: os.stat_result, path: str) -> None:
+    """Raises `Busy` when the file is an active swap area."""
+    if area := swaps.find(swaps.read(), st):
+        name = f" as {area.name}" if area.name != path else ""
+        raise Busy(f"is an active swap area{name}", path=path, hint=f"ghostctl off {path}")
+
+
+class Request(NamedTuple):
+    """What `create` is asked for."""
+
+    header: Header
+    force: bool = False
+    """Replace any regular file that is not an active area."""
+    if_needed: bool = False
+    """Keep a ghost that is as asked for, replace one that is not."""
+    keep_uuid: bool = False
+    """With `if_needed`: the UUID of an existing ghost is as good as the one in `header`."""
+    keep_label: bool = False
+
+    def adopt(self, old: File) -> Request:
+        """The same request with the UUID and label that an existing ghost keeps."""
+        if not (self.if_needed and old.is_ghost and old.header):
+            return self
+        wanted = self.header
+        if self.keep_uuid:
+            wanted = wanted._replace(uuid=old.header.uuid)
+        if self.keep_label:
+            wanted = wanted._replace(volume_name=old.header.volume_name)
+        return self._replace(header=wanted)
+
+    def is_met_by(self, old: File) -> bool:
+        """True for a ghost that need not be written: its tag may be of another version, but not damaged."""
+        have, wanted = old.header, self.header
+        return (
+            have is not None
+            and old.is_ghost
+            and have[:6] == wanted[:6]
+            and have.label == wanted.label
+            and (not have.ghost_version or have.tag.crc == header.crc(have))
+            and stat.S_IMODE(old.st.st_mode) == 0o600
+        )
+
+    def may_replace(self, old: File) -> bool:
+        """Whether the file may go: it was asked for, or it is a ghost or what is left of one."""
+        if self.force:
+            return True
+        if old.header is not None and old.header.ghost_version > header.TAG_VERSION:
+            return False
+        remains = old.st.st_size in sizes.PAGE_SIZES and header.TAG_MAGIC in old.data[header.SECTOR]
+        return self.if_needed and (old.is_ghost or remains or old.st.st_size == 0)
+
+
+def create(
+    path: str,
+    request: Request,
+    *,
+    announce: Callable[[Header], None] = lambda _: None,
+    dry_run: bool = False,
+) -> bool:
+    """Creates the ghost `path`, mode 0600; False when it was there already and `if_needed` left it alone.
+
+    `announce` is called with the header once nothing stands in the way, before anything is written.
+    Raises `OSError`, `Error`, `Busy`.
+    """
+    with atomic.place(path) as place:
+        fstype = kernel.filesystem(place.dirfd)
+        if kernel.cannot_swap(fstype):
+            report.warn(path, f"no kernel swaps to a file on {fstype}", "put ghosts on ext4, xfs or btrfs")
+        try:
+            st = os.stat(place.name, dir_fd=place.dirfd, follow_symlinks=False)
+        except FileNotFoundError:
+            finish = _finish(path, None)
+            exists = False
+        else:
+            if not stat.S_ISREG(st.st_mode):
+                raise Error(f"is {kind_of(st.st_mode)}: not replaced", path=path)
+            with look(path, place=place) as old:
+                request = request.adopt(old)
+                if request.if_needed and _is_fine(request, old):
+                    announce(old.require_header())
+                    return False
+                refuse_active(old.st, path)
+                if not request.may_replace(old):
+                    raise Error(f"exists: it is {old.describe()}", path=path, hint="--force replaces it")
+                finish = _finish(path, _selinux_type(old.fd))
+                exists = True
+        if not os.access(f"/proc/self/fd/{place.dirfd}", os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        announce(request.header)
+        if not dry_run:
+            atomic.write(place, header.pack(request.header), replace=exists, finish=finish)
+        return True
+
+
+def _is_fine(request: Request, old: File) -> bool:
+    if request.is_met_by(old):
+        return True
+    if old.header and old.header.size == request.header.size and swaps.find(swaps.read(), old.st):
+        report.warn(old.path, "is active and left alone, though it is not quite the ghost asked for")
+        return True
+    return False
+
+
+def _selinux_type(fd: int) -> bytes | None:
+    try:
+        return os.getxattr(fd, "security.selinux")
+    except OSError:
+        return None
+
+
+def _finish(path: str, selinux: bytes | None) -> Callable[[int], None]:
+    def finish(fd: int) -> None:
+        st = os.fstat(fd)
+        if (st.st_uid, st.st_gid) != (os.geteuid(), os.getegid()):
+            os.fchown(fd, os.geteuid(), os.getegid())
+        if selinux is not None:
+            os.setxattr(fd, "security.selinux", selinux)
+        if st.st_blocks * 512 < st.st_size:
+            report.warn(path, "the filesystem has not allocated the whole page: swapon(8) will refuse it")
+
+    return finish
+
+
+def rewrite(file: File, new: Header) -> None:
+    """Writes what differs in the header of a ghost open for writing, in place.
+
+    Label, UUID, last_page and tag share one 512-byte sector, so that even a power cut leaves the old
+    header or the new one. An active area makes it fail with ETXTBSY. Raises `OSError`.
+    """
+    sector = header.pack(new)[header.SECTOR]
+    try:
+        os.pwrite(file.fd, sector, header.SECTOR.start)
+        os.fsync(file.fd)
+    except OSError as error:
+        error.filename = file.path
+        raise
+
+
+@contextmanager
+def change(path: str) -> Iterator[tuple[File, Header]]:
+    """Opens a ghost that may be changed, as ``(file, header)``; raises `NotAGhost`, `Busy`, `OSError`."""
+    with look(path, write=True) as file:
+        refuse_active(file.st, path)
+        if file.header is None or not file.is_ghost:
+            raise NotAGhost(f"not a ghost: it is {file.describe()}", path=path)
+        if file.header.hibernation:
+            raise Busy(f"holds a hibernation image ({file.header.hibernation})", path=path)
+        yield file, file.header
+
+
+def resize(file: File, old: Header, pages: int) -> Header:
+    """Declares `pages` pages (header page included) and keeps the rest; returns the new header.
+
+    Raises `Error` for a tag of a version that this program does not know: it could not keep it right.
+    """
+    if old.ghost_version > header.TAG_VERSION:
+        raise Error(
+            f"has a ghost tag of version {old.ghost_version}, newer than this program", path=file.path
+        )
+    new = header.declare(old, pages)
+    rewrite(file, new)
+    return new
+
+
+def verify(file: File, page_size: int | None = None) -> Iterator[Problem]:
+    """What is wrong with a ghost, for a kernel with pages of `page_size` bytes (default: this one)."""
+    page_size = page_size or sizes.page_size()
+    have = file.header
+    if have is None:
+        yield Problem("magic", "error", f"no swap signature: it is {file.describe()}")
+        return
+    if have.hibernation:
+        yield Problem("hibernation", "error", f"holds a hibernation image ({have.hibernation})")
+    elif have.magic != header.MAGIC:
+        yield Problem("magic", "error", f"swap signature {have.magic.decode()}: no kernel since 2.6 takes it")
+        return
+    yield from _verify_header(have, page_size)
+    yield from _verify_tag(have)
+    yield from _verify_file(file, have)
+
+
+def _verify_header(have: Header, page_size: int) -> Iterator[Problem]:
+    if have.page_size != page_size:
+        yield Problem(
+            "pagesize",
+            "error",
+            f"made for pages of {have.page_size} bytes, this kernel has {page_size}",
+        )
+    if have.version != 1:
+        yield Problem("version", "error", f"header version {have.version}: kernels know version 1")
+    if have.last_page == 0:
+        yield Problem("last_page", "error", "last_page is 0: the area is empty")
+    elif have.pages < sizes.MIN_PAGES:
+        yield Problem("last_page", "warning", f"{have.pages} pages: mkswap makes no area so small")
+    if have.nr_badpages:
+        yield Problem("nr_badpages", "error", f"nr_badpages is {have.nr_badpages}: a ghost has none")
+    if have.padding[-8:] != bytes(8):
+        yield Problem(
+            "padding", "warning", "padding words 32 and 33 are not zero: libblkid hides label and UUID"
+        )
+    if any(have.padding[:-8]) or (any(have.bootbits) and not have.hibernation) or any(have.badpages):
+        yield Problem("garbage", "warning", "bytes that should be zero are not")
+    if have.volume_name[-1]:
+        yield Problem("label", "warning", "the label is not terminated")
+
+
+def _verify_tag(have: Header) -> Iterator[Problem]:
+    tag = have.tag
+    if tag.magic != header.TAG_MAGIC:
+        if any(tag.magic) or any(tag.rest):
+            yield Problem("garbage", "warning", "bytes where the ghost tag would be")
+        return
+    if tag.version != header.TAG_VERSION:
+        yield Problem("tag", "warning", f"ghost tag of version {tag.version}: this program knows version 1")
+    if tag.length < header.TAG_LENGTH or (tag.version == 1 and tag.length != header.TAG_LENGTH):
+        yield Problem("tag", "error", f"ghost tag of {tag.length} bytes, not {header.TAG_LENGTH}")
+    if tag.crc != header.crc(have):
+        yield Problem(
+            "crc", "error", f"CRC of the ghost tag is {tag.crc:08x}, should be {header.crc(have):08x}"
+        )
+    if tag.size != have.size:
+        yield Problem("size", "error", f"the tag declares {tag.size} bytes, the header {have.size}")
+    if tag.page_size != have.page_size:
+        yield Problem(
+            "size", "error", f"the tag has pages of {tag.page_size} bytes, the header {have.page_size}"
+        )
+
+
+def _verify_file(file: File, have: Header) -> Iterator[Problem]:
+    st = file.st
+    if not stat.S_ISREG(st.st_mode):
+        yield Problem("type", "error", f"is {kind_of(st.st_mode)}: a ghost is a regular file")
+        return
+    if st.st_size != have.page_size:
+        yield Problem(
+            "filesize", "error", f"the file has {st.st_size} bytes: a ghost has one page, {have.page_size}"
+        )
+    if st.st_blocks * 512 < st.st_size:
+        yield Problem("holes", "error", "the file has holes: swapon(8) refuses it")
+    if stat.S_IMODE(st.st_mode) & 0o077:
+        yield Problem(
+            "mode", "warning", f"insecure permissions {stat.S_IMODE(st.st_mode):04o}, 0600 suggested"
+        )
+    if st.st_uid != 0:
+        yield Problem("owner", "warning", f"owned by user {st.st_uid}, 0 (root) suggested")
+    fstype = kernel.filesystem(file.fd)
+    if kernel.cannot_swap(fstype):
+        yield Problem("filesystem", "error", f"no kernel swaps to a file on {fstype}")

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the running kernel is and has: memory, symbols, filesystems of open files."""
+
+from __future__ import annotations
+
+import os
+
+CANNOT_SWAP = frozenset(
+    {"tmpfs", "overlay", "nfs", "nfs4", "9p", "fuse", "fuseblk", "cifs", "smb3", "ceph", "virtiofs"}
+)
+"""Filesystems on which swapon(2) of a ghost fails: no swap files, or no way to read one page of them."""
+
+
+def release() -> str:
+    """Release of the running kernel, as uname(1) -r prints it."""
+    return os.uname().release
+
+
+def read_meminfo(path: str = "/proc/meminfo") -> dict[str, int]:
+    """The lines of proc_meminfo(5), in bytes: ``read_meminfo()["MemAvailable"]``."""
+    values = {}
+    with open(path, encoding="ascii", errors="replace") as file:
+        for line in file:
+            name, _, rest = line.partition(":")
+            number, _, unit = rest.strip().partition(" ")
+            if number.isdecimal():
+                values[name] = int(number) << 10 if unit == "kB" else int(number)
+    return values
+
+
+def slot_memory(pages: int) -> int:
+    """Bytes of kernel memory that swapon(2) of an area with so many pages takes at once.
+
+    Seen on 6.12: 52 MiB for 64 GiB, that is 3.25 bytes a slot. Newer kernels allocate less up front.
+    """
+    return pages * 13 // 4
+
+
+def may_have_ghosts(path: str = "/proc/kallsyms") -> bool | None:
+    """Whether the kernel has the symbol that counts real swap files, which only ghosts need.
+
+    False proves that the kernel takes no ghost files. True is a strong sign (the xswap interface has the
+    symbol as well), None means that the symbols cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        return None
+    return b" nr_real_swapfiles" in data if data else None
+
+
+def filesystem(fd: int) -> str | None:
+    """Type of the filesystem that an open file is on, as mount(8) names it, by its mount id."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+            mount_id = next((line.split()[1] for line in file if line.startswith("mnt_id:")), None)
+        with open("/proc/self/mountinfo", "rb") as mountinfo:
+            for line in mountinfo:
+                if os.fsdecode(line.split(b" ", 1)[0]) == mount_id:
+                    return os.fsdecode(line.partition(b" - ")[2].split(b" ", 1)[0])
+    except OSError:
+        pass
+    return None
+
+
+def cannot_swap(fstype: str | None) -> bool:
+    """True for a filesystem that is known to refuse swap files."""
+    return fstype is not None and fstype.partition(".")[0] in CANNOT_SWAP

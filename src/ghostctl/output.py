@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Columns and rows to a table, raw text or JSON: one table of columns feeds them all, and the help."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+from . import sizes
+from .errors import UsageError
+from .report import escape
+
+Row = TypeVar("Row")
+Value = str | int | float | bool | None
+Kind = Literal["text", "number", "size", "percent"]
+
+
+class Column(NamedTuple, Generic[Row]):
+    """One column: its name in --output, what it shows, and how to get it from a row."""
+
+    name: str
+    help: str
+    get: Callable[[Row], Value]
+    kind: Kind = "text"
+    """``size`` is in bytes."""
+
+
+def select(columns: Sequence[Column[Row]], names: str, default: Sequence[str] = ()) -> list[Column[Row]]:
+    """The columns of a comma-separated list, in its order and any case; "+LIST" adds to the default."""
+    known = {column.name: column for column in columns}
+    chosen = list(default) if names.startswith("+") else []
+    for name in names.removeprefix("+").split(","):
+        if name.strip().upper() not in known:
+            raise UsageError(f"unknown column {name!r}", hint=f"columns are {','.join(known)}")
+        chosen.append(name.strip().upper())
+    return [known[name] for name in chosen]
+
+
+def _text(value: Value, kind: Kind, in_bytes: bool) -> str:
+    if value is None:
+        return ""
+    if kind == "size" and not in_bytes and isinstance(value, int):
+        return sizes.human(value)
+    if kind == "percent":
+        return f"{value}%"
+    return str(value)
+
+
+def _raw(text: str) -> str:
+    # as libsmartcols does: bytes, whatever the locale
+    return "".join(
+        chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x5C else f"\\x{byte:02x}" for byte in os.fsencode(text)
+    )
+
+
+def table(
+    columns: Sequence[Column[Row]],
+    rows: Iterable[Row],
+    *,
+    headings: bool = True,
+    raw: bool = False,
+    in_bytes: bool = False,
+) -> list[str]:
+    """The lines of a table as swapon(8) --show prints it; `raw`: one blank between, escaped as \\xNN."""
+    cells = [[_text(column.get(row), column.kind, in_bytes) for column in columns] for row in rows]
+    if headings and cells:
+        cells.insert(0, [column.name for column in columns])
+    if raw:
+        return [" ".join(map(_raw, line)) for line in cells]
+    cells = [[escape(cell) for cell in line] for line in cells]
+    widths = [max(map(len, column), default=0) for column in zip(*cells, strict=True)]
+    return [
+        " ".join(
+            cell.ljust(width) if column.kind == "text" else cell.rjust(width)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+
+
+def objects(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> list[dict[str, Value]]:
+    """The rows as JSON objects: column names in lower case, sizes in bytes, null for what is absent."""
+    return [{column.name.lower(): column.get(row) for column in columns} for row in rows]
+
+
+def json_text(document: object) -> str:
+    """A JSON document as it is printed."""
+    import json
+
+    return json.dumps(document, indent=2)

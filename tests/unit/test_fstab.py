@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ghostctl import fstab
+
+WORDS = st.sampled_from(
+    [
+        b"/swap",
+        b"none",
+        b"swap",
+        b"nofail",
+        b"#",
+        b" ",
+        b"\t",
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b"\\040",
+        b"\\",
+        b"\xff",
+        b"\0",
+    ]
+)
+BYTES = st.lists(st.one_of(WORDS, st.binary(max_size=4))).map(b"".join)
+PATHS = st.binary(min_size=1).filter(lambda b: b"\0" not in b).map(lambda b: os.fsdecode(b"/" + b))
+
+
+@given(BYTES)
+def test_every_byte_is_kept(data: bytes) -> None:
+    lines = fstab.parse(data)
+    assert b"".join(line.raw for line in lines) == data
+    assert all(b"\n" not in line.raw[:-1] for line in lines)
+
+
+@given(PATHS)
+def test_any_path_survives_its_line(path: str) -> None:
+    (line,) = fstab.parse(fstab.format_swap(path, [("nofail", None)]))
+    assert (line.spec, line.file, line.vfstype, line.options) == (path, "none", "swap", [("nofail", None)])
+
+
+OPTION = st.text(st.characters(exclude_characters='",=()\0', exclude_categories=["Cs"]), min_size=1)
+
+
+@given(st.lists(st.tuples(OPTION, st.none() | OPTION), min_size=1))
+def test_options_survive_their_line(options: list[tuple[str, str | None]]) -> None:
+    (line,) = fstab.parse(fstab.format_swap("/swap", options))
+    assert line.options == options
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["a", "pri=1", "x-ghost.size=(", '"', "x-ghost.label=", ")", ",", "=", "x-ghost.size=min(1"]
+        )
+    )
+)
+def test_broken_quoting_loses_no_plain_option(words: list[str]) -> None:
+    options = fstab.split_options(",".join(words))
+    assert len(options) <= sum(len(word.split(",")) for word in words)
+    assert all(key or value is not None for key, value in options)
+
+
+def test_fields() -> None:
+    (line,) = fstab.parse(
+        b"\t/var/my\\040swap\\011x \tnone\tswap  sw,pri=5,pri=7,x-ghost.size=16G\t1   2\r\n"
+    )
+    assert line.spec == "/var/my swap\tx"
+    assert (line.file, line.vfstype, line.freq, line.passno) == ("none", "swap", 1, 2)
+    assert line.optstring == "sw,pri=5,pri=7,x-ghost.size=16G"
+    assert line.option("pri") == "7"
+    assert line.option("nofail") is None
+    assert line.has_option("sw")
+    assert not line.has_option("nofail")
+    assert fstab.declares_ghost(line)
+
+
+@pytest.mark.parametrize(
+    ("raw", "spec"),
+    [
+        (b"/a\\134040b none swap", "/a\\040b"),
+        (b"/a\\9 none swap", "/a\\9"),
+        (b"/a\\04 none swap", "/a\\04"),
+        (b"/a\\000 none swap", "/a\\000"),
+        (b"/a\\777 none swap", "/a\\777"),
+        (b'"/a none swap', '"/a'),
+        (b"UUID=0f none swap", "UUID=0f"),
+        (b"/\xff none swap", "/\udcff"),
+        (b"/a none swap sw x y", "/a"),
+        (b"/a none swap sw 0 0 # and more", "/a"),
+        ("/a none swap sw \u0663 0".encode(), "/a"),
+    ],
+)
+def test_spec(raw: bytes, spec: str) -> None:
+    (line,) = fstab.parse(raw)
+    assert line.spec == spec
+    assert fstab.is_swap(line)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b" \t\n", b"\r\n", b"# /a none swap\n", b"  #x"])
+def test_no_entry_and_no_error(raw: bytes) -> None:
+    for line in fstab.parse(raw):
+        assert line.spec is None
+        assert line.error is None
+
+
+@pytest.mark.parametrize("raw", [b"/swap", b"/swap none\n", b"a\\040b none", b"/s\0 none swap sw 0 0"])
+def test_broken_entry_says_why(raw: bytes) -> None:
+    (line,) = fstab.parse(raw)
+    assert line.error
+    assert not fstab.is_swap(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("x-ghost.size=min(ram/2,16G),nofail", [("x-ghost.size", "min(ram/2,16G)"), ("nofail", None)]),
+        ("x-ghost.size=min(ram,nofail", [("x-ghost.size", "min(ram"), ("nofail", None)]),
+        ('x-ghost.fallback="xswap,zram",pri=1', [("x-ghost.fallback", "xswap,zram"), ("pri", "1")]),
+        ('x-ghost.fallback="xswap,pri=1', [("x-ghost.fallback", "xswap"), ("pri", "1")]),
+        ("x-ghost.label=a(b,pri=1,c)", [("x-ghost.label", "a(b"), ("pri", "1"), ("c)", None)]),
+        ('context="a,b"', [("context", '"a'), ('b"', None)]),
+        (",,nofail,", [("nofail", None)]),
+        ("x-ghost.size=", [("x-ghost.size", "")]),
+        ("a=b=c", [("a", "b=c")]),
+    ],
+)
+def test_split_options(text: str, options: list[tuple[str, str | None]]) -> None:
+    assert fstab.split_options(text) == options
+
+
+def test_which_lines_are_ghosts() -> None:
+    lines = fstab.parse(
+        b"# x-ghost.size=1G\n"
+        b"/data /x-ghost.d ext4 x-ghost.size=1G 0 0\n"
+        b"/swapfile none swap sw 0 0\n"
+        b"/ghost none swap nofail,x-ghost.size=1G 0 0\n"
+        b"/ghost2 none swap x-ghost.fallback=skip\n"
+    )
+    assert [line.number for line in fstab.iter_swap(lines)] == [3, 4, 5]
+    assert [line.number for line in lines if fstab.declares_ghost(line)] == [4, 5]
+
+
+def test_append_completes_the_last_line() -> None:
+    new = fstab.format_swap("/s", [("pri", "1")])
+    assert new == b"/s none swap pri=1 0 0\n"
+    assert fstab.append(b"", new) == new
+    assert fstab.append(b"a\n", new) == b"a\n" + new
+    assert fstab.append(b"a", new) == b"a\n" + new
+
+
+def test_hash_at_the_start_is_no_comment() -> None:
+    (line,) = fstab.parse(fstab.format_swap("#swap", []))
+    assert (line.spec, line.optstring) == ("#swap", "defaults")
+
+
+def test_a_hostile_line_takes_no_time() -> None:
+    start = time.process_time()
+    fstab.parse(b"/s none swap " + b'x-ghost.size=(",' * 100_000 + b"\n")
+    # quadratic would be minutes
+    assert time.process_time() - start < 10
