@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The generator: golden trees, and systemd's own tools as judges of what it writes.
+
+GHOSTCTL_WRITE_GOLDEN=1 writes the expected trees anew; read the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ghostctl import generator
+
+GOLDEN = sorted((Path(__file__).parent / "golden" / "generator").iterdir())
+GHOSTCTL = "/usr/bin/ghostctl"
+
+
+def tree(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda path: path.name)
+def test_golden(case: Path, tmp_path: Path) -> None:
+    log: list[str] = []
+    normal = tmp_path / "normal"
+    normal.mkdir()
+    generator.generate(str(normal), "/etc/fstab", GHOSTCTL, log.append, root=str(case / "root"))
+    (normal / "log").write_text("".join(ascii(line)[1:-1] + "\n" for line in log))
+    expected = case / "expected"
+    if os.environ.get("GHOSTCTL_WRITE_GOLDEN"):
+        shutil.rmtree(expected, ignore_errors=True)
+        shutil.copytree(normal, expected)
+    assert tree(normal) == tree(expected)
+
+
+MAIN = "import sys; from ghostctl.generator import main; sys.exit(main())"
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The generator as systemd starts it, with nothing in the environment but what is given."""
+    return subprocess.run(
+        [sys.executable, "-I", "-c", MAIN, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def test_imports_little() -> None:
+    """Every module here is paid for in every boot."""
+    code = (
+        "import sys; before = set(sys.modules); from ghostctl.generator import main; status = main();"
+        "print(*sorted(set(sys.modules) - before)); sys.exit(status)"
+    )
+    fstab = GOLDEN[0] / "root/etc/fstab"
+    process = subprocess.run(
+        [sys.executable, "-I", "-c", code, "/proc/nonexistent"],
+        env={"SYSTEMD_FSTAB": str(fstab)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert set(process.stdout.split()) <= {
+        "__future__",
+        "errno",
+        "ghostctl",
+        "ghostctl.errors",
+        "ghostctl.fstab",
+        "ghostctl.generator",
+        "ghostctl.sizes",
+    }
+    assert "ghostctl.generator" in process.stdout
+    # it came as far as writing
+    assert process.returncode == 1
+    assert "/proc/nonexistent" in process.stderr
+
+
+LINE = "/var/lib/ghost/swap0 none swap nofail,x-ghost.size=16G 0 0\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "fstab"
+    path.write_text(LINE)
+    return path
+
+
+def test_writes_below_its_first_argument_only(source: Path, tmp_path: Path) -> None:
+    directories = [tmp_path / name for name in ("normal", "early", "late")]
+    for directory in directories:
+        directory.mkdir()
+    process = run(*map(str, directories), SYSTEMD_FSTAB=str(source))
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    assert [len(tree(directory)) for directory in directories] == [2, 0, 0]
+    first = tree(directories[0])
+    # daemon-reload
+    assert run(*map(str, directories), SYSTEMD_FSTAB=str(source)).returncode == 0
+    assert tree(directories[0]) == first
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SYSTEMD_IN_INITRD": "1"},
+        {"SYSTEMD_SCOPE": "user"},
+        {"SYSTEMD_VIRTUALIZATION": "container:docker"},
+        {"SYSTEMD_FSTAB": "/nonexistent"},
+        {"SYSTEMD_FSTAB": "/dev/null"},
+    ],
+    ids=str,
+)
+def test_does_nothing_where_there_is_nothing_to_do(
+    environment: dict[str, str], source: Path, tmp_path: Path
+) -> None:
+    process = run(str(tmp_path / "normal"), **{"SYSTEMD_FSTAB": str(source), **environment})
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    assert not (tmp_path / "normal").exists()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"SYSTEMD_IN_INITRD": "0", "SYSTEMD_SCOPE": "system", "SYSTEMD_VIRTUALIZATION": "vm:qemu"},
+        {"SYSTEMD_VIRTUALIZATION": ""},
+    ],
+    ids=str,
+)
+def test_works_on_a_real_system(environment: dict[str, str], source: Path, tmp_path: Path) -> None:
+    assert run(str(tmp_path / "normal"), **{"SYSTEMD_FSTAB": str(source), **environment}).returncode == 0
+    assert len(tree(tmp_path / "normal")) == 2
+
+
+def test_a_bad_line_is_one_line_in_the_log(source: Path, tmp_path: Path) -> None:
+    source.write_bytes(b"/a\x1b[31m none swap x-ghost.size=1G\n" + LINE.encode())
+    process = run(str(tmp_path), SYSTEMD_FSTAB=str(source))
+    assert process.returncode == 0
+    (line,) = process.stderr.splitlines()
+    assert f"{source}:1: an unprintable character in the path" in line
+    assert (tmp_path / "ghostctl-mkghost@var-lib-ghost-swap0.service").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["a", "b", "c", "d"], ["--unknown"]])
+def test_usage(arguments: list[str]) -> None:
+    process = run(*arguments)
+    assert process.returncode == 2
+    assert process.stderr == "usage: ghostctl-generator NORMAL [EARLY LATE]\n"
+
+
+def test_unreadable_fstab(tmp_path: Path) -> None:
+    process = run(str(tmp_path / "normal"), SYSTEMD_FSTAB=str(tmp_path))
+    assert process.returncode == 1
+    assert process.stderr.endswith(f": {tmp_path}: Is a directory\n")
+
+
+PATH = st.lists(
+    st.binary(min_size=1, max_size=20).filter(
+        lambda part: b"/" not in part and b"\0" not in part and part != b".."
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=10)
+@given(st.lists(PATH, min_size=200, max_size=200))
+def test_unit_names_are_those_of_systemd(paths: list[list[bytes]]) -> None:
+    names = [b"/" + b"/".join(parts) for parts in paths]
+    process = subprocess.run(
+        ["systemd-escape", "--path", "--", *names], capture_output=True, check=True, timeout=60
+    )
+    ours = [generator.escape_path(generator.simplify(os.fsdecode(name))) for name in names]
+    assert ours == process.stdout.decode().split()
+
+
+# a root in which systemd's tools see no container, and a fstab of ours
+ROOT = """
+set -e
+mount -t tmpfs none "$1"
+cd "$1"
+mkdir usr etc proc sys dev run tmp var normal early late
+for directory in usr proc sys dev; do mount --rbind "/$directory" "$directory"; done
+mount --bind "$2" tmp
+for link in bin sbin lib lib64; do ln -s "usr/$link" "$link"; done
+cp tmp/fstab etc/fstab
+shift 2
+exec chroot . /bin/sh -ec "$@"
+"""
+
+
+def in_root(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
+    root = tmp_path / "root"
+    root.mkdir(exist_ok=True)
+    return subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", ROOT, "sh", root, tmp_path, script],
+        env={"PATH": "/usr/sbin:/usr/bin", "SYSTEMD_LOG_TARGET": "console"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def both_generators(tmp_path: Path, fstab: bytes, then: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "fstab").write_bytes(fstab)
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    generator.generate(str(ours), str(tmp_path / "fstab"), "/bin/true", print)
+    return in_root(
+        tmp_path,
+        "systemd-detect-virt --quiet --container && exit 99\n"
+        "/usr/lib/systemd/system-generators/systemd-fstab-generator normal early late || true\n"
+        "cp -r tmp/ours/. normal\n" + then,
+    )
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts in a namespace of its own")
+
+
+@needs_root
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda path: path.name)
+def test_every_unit_belongs_to_one_of_systemd(case: Path, tmp_path: Path) -> None:
+    """Each drop-in is for a .swap unit that systemd makes of the same fstab, under the same name."""
+    process = both_generators(tmp_path, (case / "root/etc/fstab").read_bytes(), "ls -1 normal")
+    assert process.returncode == 0, process.stderr
+    names = set(process.stdout.split("\n")) - {""}
+    drop_ins = {name for name in names if name.endswith(".swap.d")}
+    assert {name.removesuffix(".d") for name in drop_ins} <= names
+    assert len(drop_ins) == sum(name.endswith(".d") for name in os.listdir(tmp_path / "ours"))
+
+
+BOOT = b"""\
+LABEL=root / ext4 defaults 0 1
+LABEL=var /var ext4 defaults 0 2
+tmpfs /tmp tmpfs defaults 0 0
+LABEL=disk none swap sw,pri=1 0 0
+/var/lib/ghost/swap\\0400 none swap defaults,nofail,pri=100,x-ghost.size=16G 0 0
+/ghost%1 none swap x-ghost.size=50%,x-ghost.zswap 0 0
+/var/lib/ghost/swap2 none swap x-ghost.size=ram,x-ghost.fallback=zram 0 0
+"""
+
+
+@needs_root
+def test_systemd_verifies_the_boot(tmp_path: Path) -> None:
+    """All units of a boot, with /tmp after swap.target and /var on its own filesystem: no error, no cycle."""
+    process = both_generators(
+        tmp_path,
+        BOOT,
+        "export SYSTEMD_UNIT_PATH=/normal:\n"
+        "systemd-analyze verify --man=no default.target normal/*.swap normal/*.service normal/*.mount 2>&1",
+    )
+    # what it says of units of the machine is not of interest
+    ours = [line for line in process.stdout.splitlines() if "ghost" in line or "cycle" in line]
+    assert ours == []
+    assert process.returncode == 0
