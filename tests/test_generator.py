@@ -20,6 +20,7 @@ from ghostctl import generator
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "generator").iterdir())
 GHOSTCTL = "/usr/bin/ghostctl"
+ROOT = Path(__file__).parent / "systemd-root"
 
 
 def tree(directory: Path) -> dict[str, str]:
@@ -184,26 +185,11 @@ def test_unit_names_are_those_of_systemd(paths: list[list[bytes]]) -> None:
     assert ours == process.stdout.decode().split()
 
 
-# a root in which systemd's tools see no container, and a fstab of ours
-ROOT = """
-set -e
-mount -t tmpfs none "$1"
-cd "$1"
-mkdir usr etc proc sys dev run tmp var normal early late
-for directory in usr proc sys dev; do mount --rbind "/$directory" "$directory"; done
-mount --bind "$2" tmp
-for link in bin sbin lib lib64; do ln -s "usr/$link" "$link"; done
-cp tmp/fstab etc/fstab
-shift 2
-exec chroot . /bin/sh -ec "$@"
-"""
-
-
 def in_root(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
     root = tmp_path / "root"
     root.mkdir(exist_ok=True)
     return subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", ROOT, "sh", root, tmp_path, script],
+        ["unshare", "--mount", "--propagation", "private", ROOT, root, tmp_path, script],
         env={"PATH": "/usr/sbin:/usr/bin", "SYSTEMD_LOG_TARGET": "console"},
         capture_output=True,
         text=True,
@@ -221,7 +207,7 @@ def both_generators(tmp_path: Path, fstab: bytes, then: str) -> subprocess.Compl
         tmp_path,
         "systemd-detect-virt --quiet --container && exit 99\n"
         "/usr/lib/systemd/system-generators/systemd-fstab-generator normal early late || true\n"
-        "cp -r tmp/ours/. normal\n" + then,
+        "cp -r mnt/ours/. normal\n" + then,
     )
 
 
