@@ -1,9 +1,72 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 PYTHON ?= python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+
 VENV := .venv
-.PHONY: venv
+PY := $(VENV)/bin/python
+libdir = $(PREFIX)/lib/ghostctl
+bindir = $(PREFIX)/bin
+mandir = $(PREFIX)/share/man
+bashcompdir = $(PREFIX)/share/bash-completion/completions
+zshcompdir = $(PREFIX)/share/zsh/site-functions
+fishcompdir = $(PREFIX)/share/fish/vendor_completions.d
+
+.PHONY: help demo test lint bench man install uninstall venv clean
+
+help:
+	@echo 'make demo     make a ghost, look at it, activate it with what this kernel offers, take it down'
+	@echo 'make test     all tests that this machine can run'
+	@echo 'make lint     linters and type checks alone'
+	@echo 'make bench    figures side by side, into docs/BENCHMARKS.md'
+	@echo 'make man      show the man page'
+	@echo 'make install  DESTDIR= PREFIX=/usr/local'
+
 venv: $(VENV)/.done
+
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q -e '.[dev]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
+
+demo: venv
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh tools/demo.sh
+
+test: venv
+	$(PY) -m pytest
+
+lint: venv
+	$(PY) -m pytest tests/lint
+
+bench: venv
+	$(PY) bench/commands.py
+
+man:
+	man -l man/ghostctl.8
+
+# The package and what it needs go to a directory of their own, so that any Python's site-packages stay as
+# they are. DEPS= leaves out the dependencies, for distributions that package them.
+DEPS ?= yes
+
+install: venv
+	install -d '$(DESTDIR)$(libdir)' '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man8' \
+		'$(DESTDIR)$(bashcompdir)' '$(DESTDIR)$(zshcompdir)' '$(DESTDIR)$(fishcompdir)'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade \
+		$(if $(DEPS),,--no-deps) --target '$(DESTDIR)$(libdir)' .
+	rm -rf '$(DESTDIR)$(libdir)/bin'
+	sed -e "s|@PYTHON@|$$($(PYTHON) -c 'import sys; print(sys.executable)')|" -e 's|@LIBDIR@|$(libdir)|' \
+		tools/launcher.in >'$(DESTDIR)$(bindir)/ghostctl'
+	chmod 755 '$(DESTDIR)$(bindir)/ghostctl'
+	install -m 644 man/ghostctl.8 '$(DESTDIR)$(mandir)/man8/'
+	install -m 644 completions/ghostctl.bash '$(DESTDIR)$(bashcompdir)/ghostctl'
+	install -m 644 completions/_ghostctl '$(DESTDIR)$(zshcompdir)/'
+	install -m 644 completions/ghostctl.fish '$(DESTDIR)$(fishcompdir)/'
+
+uninstall:
+	rm -rf '$(DESTDIR)$(libdir)'
+	rm -f '$(DESTDIR)$(bindir)/ghostctl' '$(DESTDIR)$(mandir)/man8/ghostctl.8' \
+		'$(DESTDIR)$(bashcompdir)/ghostctl' '$(DESTDIR)$(zshcompdir)/_ghostctl' \
+		'$(DESTDIR)$(fishcompdir)/ghostctl.fish'
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What ghostctl's commands cost, beside the bare interpreter and the tools of util-linux."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from measure import Figures, machine, markdown, run, side_by_side, write_section
+
+GHOSTCTL = str(Path(sys.executable).with_name("ghostctl"))
+SIZES = (("1 MiB", 1 << 20), ("1 GiB", 1 << 30), ("1 TiB", 1 << 40), ("16 TiB - 4 KiB", (1 << 44) - 4096))
+FITS = 1 << 30
+HEADERS = 10_000
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="ghostctl-bench.", dir="/var/tmp"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def table(figures: dict[str, Figures], base: str) -> str:
+    return markdown(
+        ("command", "median ms", f"ratio to {base}", "peak MiB"),
+        [
+            (
+                name,
+                f"{1000 * figure.seconds:.1f}",
+                f"{figure.seconds / figures[base].seconds:.2f}",
+                f"{figure.peak_kib / 1024:.1f}",
+            )
+            for name, figure in figures.items()
+        ],
+    )
+
+
+def both(first: Sequence[str], second: Sequence[str]) -> Callable[[], Figures]:
+    """Two commands that only make sense together, such as on and off, counted as one."""
+
+    def pair() -> Figures:
+        one, two = run(first), run(second)
+        return Figures(one.seconds + two.seconds, max(one.peak_kib, two.peak_kib))
+
+    return pair
+
+
+def start_up(path: Path) -> str:
+    python = sys.executable
+    swap, real = str(path / "ghost"), str(path / "real")
+    subprocess.run([GHOSTCTL, "-q", "mkghost", "-s", "64M", swap], check=True)
+    subprocess.run(["fallocate", "-l", "16M", real], check=True)
+    subprocess.run(["mkswap", "-q", real], check=True)
+    os.chmod(real, 0o600)
+    figures = side_by_side(
+        {
+            "python3 -I -c pass": [python, "-I", "-c", "pass"],
+            "import click": [python, "-I", "-c", "import click"],
+            "import click, construct": [python, "-I", "-c", "import click, construct"],
+            "ghostctl status": [GHOSTCTL, "status"],
+            "swapon --show": ["swapon", "--show"],
+            "ghostctl mkghost": [GHOSTCTL, "mkghost", "-f", "-s", "64M", swap],
+            "mkswap": ["mkswap", real],
+            "ghostctl inspect": [GHOSTCTL, "inspect", swap],
+            "blkid -p": ["blkid", "-p", real],
+            "ghostctl on + off, 16 MiB file": both([GHOSTCTL, "on", real], [GHOSTCTL, "off", real]),
+            "swapon + swapoff, 16 MiB file": both(["swapon", real], ["swapoff", real]),
+        }
+    )
+    click, construct = figures["import click"].seconds, figures["import click, construct"].seconds
+    ratios = markdown(
+        ("command", "beside the imports it uses", "ratio", "target"),
+        [
+            ("ghostctl status", "click", f"{figures['ghostctl status'].seconds / click:.2f}", "1.25"),
+            (
+                "ghostctl mkghost",
+                "click, construct",
+                f"{figures['ghostctl mkghost'].seconds / construct:.2f}",
+                "1.25",
+            ),
+            (
+                "ghostctl inspect",
+                "click, construct",
+                f"{figures['ghostctl inspect'].seconds / construct:.2f}",
+                "1.25",
+            ),
+            (
+                "ghostctl on + off",
+                "click, construct + click",
+                f"{figures['ghostctl on + off, 16 MiB file'].seconds / (click + construct):.2f}",
+                "1.25",
+            ),
+        ],
+    )
+    return f"{table(figures, 'python3 -I -c pass')}\n\n{ratios}"
+
+
+def sizes(path: Path) -> str:
+    ghost, real = str(path / "sized"), str(path / "sized-real")
+    commands: dict[str, Sequence[str] | Callable[[], Figures]] = {}
+    for name, size in SIZES:
+        commands[f"mkghost {name}"] = [GHOSTCTL, "-q", "mkghost", "-f", "-s", str(size), ghost]
+        if size <= FITS:
+            commands[f"fallocate + mkswap {name}"] = both(
+                ["fallocate", "-l", str(size), f"{real}.{size}"], ["mkswap", "-f", f"{real}.{size}"]
+            )
+    figures = side_by_side(commands, rounds=9)
+    blocks = {
+        f"fallocate + mkswap {name}": os.stat(f"{real}.{size}").st_blocks // 2
+        for name, size in SIZES
+        if size <= FITS
+    }
+    own = os.stat(ghost).st_blocks // 2
+    base = figures[f"mkghost {SIZES[0][0]}"].seconds
+    return markdown(
+        ("command", "median ms", f"ratio to mkghost {SIZES[0][0]}", "peak MiB", "disk KiB"),
+        [
+            (
+                name,
+                f"{1000 * figure.seconds:.1f}",
+                f"{figure.seconds / base:.2f}",
+                f"{figure.peak_kib / 1024:.1f}",
+                blocks.get(name, own),
+            )
+            for name, figure in figures.items()
+        ],
+    )
+
+
+def many(path: Path) -> str:
+    files = [str(path / f"h{number}") for number in range(HEADERS)]
+    subprocess.run([GHOSTCTL, "-q", "mkghost", "-s", "64M", files[0]], check=True)
+    page = Path(files[0]).read_bytes()
+    for name in files:
+        # libblkid looks only at areas of 40 KiB and more
+        with open(name, "wb") as file:
+            file.write(page)
+            file.truncate(40960)
+    figures = side_by_side(
+        {
+            f"file, {HEADERS} headers": ["file", "-b", *files],
+            f"blkid -p, {HEADERS} headers": ["blkid", "-p", *files],
+            f"ghostctl inspect, {HEADERS} headers": [GHOSTCTL, "inspect", *files],
+        },
+        rounds=3,
+    )
+    return table(figures, f"file, {HEADERS} headers")
+
+
+def main() -> None:
+    with directory() as path:
+        parts = [machine(), start_up(path), sizes(path), many(path)]
+    write_section("Commands", "\n\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()
