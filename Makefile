@@ -27,6 +27,7 @@ venv: $(VENV)/.done
 $(VENV)/.done: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PY) -m compileall -q src
 	touch $@
 
 demo: venv
@@ -39,6 +40,7 @@ lint: venv
 	$(PY) -m pytest tests/lint
 
 bench: venv
+	$(PY) -m compileall -q src
 	$(PY) bench/commands.py
 
 man:

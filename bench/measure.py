@@ -74,7 +74,7 @@ def machine() -> str:
     )
     ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return (
-        f"{os.cpu_count()} × {cpu}, {ram:.0f} GiB, Linux {platform.release().partition('-')[0]}, "
+        f"{os.cpu_count()} x {cpu}, {ram:.0f} GiB, Linux {platform.release().partition('-')[0]}, "
         f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
     )
 

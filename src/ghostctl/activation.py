@@ -126,12 +126,8 @@ def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Re
     refusals = []
     for name in names:
         backend = backends.get(name)
-        reason = backend.unavailable()
-        if reason is not None:
-            # that the symbols say no is not proof enough to leave out a harmless try
-            report.trace(f"backend {name}: {reason}")
-        elif backend.NEEDS_ZSWAP:
-            _check_zswap(file, request)
+        if backend.NEEDS_ZSWAP:
+            _check_zswap(file, request, backend)
         try:
             backend.activate(file, request.options)
         except Unsupported as error:
@@ -202,8 +198,11 @@ def _check_slot_memory(file: File, have: Header, force: bool) -> None:
     report.warn(file.path, text)
 
 
-def _check_zswap(file: File, request: Request) -> None:
+def _check_zswap(file: File, request: Request, backend: backends.Backend) -> None:
     state = zswap.read()
+    if (state is None or not state.enabled) and backend.unavailable() is not None:
+        # the refusal that is about to come has a reason that zswap would not cure
+        return
     if state is not None and not state.enabled and request.enable_zswap:
         zswap.enable()
         state = zswap.read()

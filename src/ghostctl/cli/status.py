@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import lookup, output, report, sizes, swaps
+from .. import output, report, sizes, swaps
 from ..errors import Error, NotFound, exit_status
 from ..output import Column
 from .options import area_specs, define, json_option
@@ -147,6 +147,8 @@ def command(
 
 
 def _named(specs: tuple[str, ...], areas: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
+    from .. import lookup
+
     found, status = [], 0
     for spec in specs:
         try:
