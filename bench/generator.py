@@ -93,7 +93,13 @@ def main() -> None:
             launcher = launcher.replace(f"@{key}@", value)
         (directory / "ghostctl-generator").write_text(launcher)
         (directory / "ghostctl-generator").chmod(0o755)
-        namespace = ["unshare", "--mount", "--propagation", "private", REPOSITORY / "tests/systemd-root"]
+        namespace: list[str | Path] = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            REPOSITORY / "tests/systemd-root",
+        ]
         measuring = f"{INTERPRETER} /mnt/bench.py measure"
         subprocess.run([*namespace, directory / "root", directory, measuring], check=True)
 
