@@ -48,20 +48,15 @@ def activate(path: str, request: Request) -> None:
         areas = swaps.read()
         if swaps.find(areas, file.st):
             raise Busy("is already active", path=path)
-        if file.header is None:
-            raise NotAGhost(f"not a swap area: it is {file.describe()}", path=path, hint=_hint_make(path))
+        have = file.require_header()
         if not file.is_ghost:
-            _activate_ordinary(file, file.header, request)
+            _activate_ordinary(file, have, request)
             return
-        needs_rewrite = file.header.page_size != sizes.page_size()
+        needs_rewrite = have.page_size != sizes.page_size()
     if needs_rewrite:
         _fix_page_size(path, request.fix_page_size)
     with ghostfile.look(path) as file:
         _activate_ghost(file, file.require_header(), areas, request)
-
-
-def _hint_make(path: str) -> str:
-    return f"ghostctl mkghost -s SIZE {path} makes a ghost"
 
 
 def _activate_ordinary(file: File, have: Header, request: Request) -> None:
@@ -85,18 +80,22 @@ def _activate_ordinary(file: File, have: Header, request: Request) -> None:
         raise NotAGhost(f"not a ghost: it is {file.describe()}", path=file.path)
     _warn_permissions(file)
     try:
-        _swapon(file, request)
+        syscalls.swapon(
+            file.fd, file.path, syscalls.swapon_flags(request.options.prio, request.options.discard)
+        )
     except OSError as error:
-        if error.errno == errno.EINVAL and kernel.cannot_swap(kernel.filesystem(file.fd)):
-            raise Error(
-                f"no kernel swaps to a file on {kernel.filesystem(file.fd)}", path=file.path
-            ) from None
-        raise
+        if error.errno != errno.EINVAL:
+            raise
+        raise Error(str(error.strerror), path=file.path, hint=_why_invalid(file)) from None
 
 
-def _swapon(file: File, request: Request) -> None:
-    flags = syscalls.swapon_flags(request.options.prio, request.options.discard)
-    syscalls.swapon(file.fd, file.path, flags)
+def _why_invalid(file: File) -> str:
+    fstype = kernel.filesystem(file.fd)
+    if kernel.cannot_swap(fstype):
+        return f"no kernel swaps to a file on {fstype}"
+    if file.st.st_blocks * 512 < file.st.st_size:
+        return "the file has holes: write it whole, for example with dd"
+    return "the kernel's log (dmesg) may say more"
 
 
 def _fix_page_size(path: str, allowed: bool) -> None:

@@ -62,9 +62,9 @@ class File(NamedTuple):
         )
 
     def require_header(self) -> Header:
-        """The header; raises `Error` when this is no swap area."""
+        """The header; raises `NotAGhost` when this is no swap area."""
         if self.header is None:
-            raise Error(f"not a swap area: it is {self.describe()}", path=self.path)
+            raise NotAGhost(f"not a swap area: it is {self.describe()}", path=self.path)
         return self.header
 
     def describe(self) -> str:
@@ -119,7 +119,7 @@ def look(path: str, *, write: bool = False, place: atomic.Place | None = None) -
     """Opens a regular file or block device and reads its header.
 
     Nothing else is ever opened: a FIFO would block, a device could act. With `place`, of which `path` is
-    the name, no symbolic link is followed. Raises `OSError` and, for what cannot hold a header, `Error`.
+    the name, no symbolic link is followed. Raises `OSError` and, for what cannot hold a header, `NotAGhost`.
     """
     if place:
         handle = os.open(place.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.dirfd)
@@ -129,7 +129,7 @@ def look(path: str, *, write: bool = False, place: atomic.Place | None = None) -
         st = os.fstat(handle)
         device = stat.S_ISBLK(st.st_mode) or (stat.S_ISCHR(st.st_mode) and st.st_rdev == _GHOSTSWAP_DEVICE)
         if not stat.S_ISREG(st.st_mode) and not device:
-            raise Error(f"is {kind_of(st.st_mode)}, not a file with a swap area", path=path)
+            raise NotAGhost(f"is {kind_of(st.st_mode)}, not a file with a swap area", path=path)
         try:
             fd = os.open(f"/proc/self/fd/{handle}", (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
         except OSError as error:

@@ -32,10 +32,10 @@ _libc.swapoff.argtypes = [ctypes.c_char_p]
 _libc.swapoff.restype = ctypes.c_int
 
 
-def _check(result: int, path: str) -> None:
+def _check(call: str, result: int, path: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), path)
+        raise OSError(number, f"{call} failed: {os.strerror(number)}", path)
 
 
 def swapon(fd: int, path: str, flags: int = 0) -> None:
@@ -44,7 +44,7 @@ def swapon(fd: int, path: str, flags: int = 0) -> None:
     By descriptor, so that what was checked is what becomes active; `path` is for messages. Raises `OSError`.
     """
     trace(f"swapon({path!r}, {flags:#x})")
-    _check(_libc.swapon(f"/proc/self/fd/{fd}".encode(), flags), path)
+    _check("swapon", _libc.swapon(f"/proc/self/fd/{fd}".encode(), flags), path)
 
 
 def swapoff(path: str) -> None:
@@ -53,12 +53,12 @@ def swapoff(path: str) -> None:
     Raises `OSError`. The call gives up the interpreter lock: other threads can show how far it is.
     """
     trace(f"swapoff({path!r})")
-    _check(_libc.swapoff(os.fsencode(path)), path)
+    _check("swapoff", _libc.swapoff(os.fsencode(path)), path)
 
 
 def renameat2(dirfd: int, old: str, new: str, flags: int) -> None:
     """Renames within the directory `dirfd`; `flags` from RENAME_*. Raises `OSError`."""
-    _check(_libc.renameat2(dirfd, os.fsencode(old), dirfd, os.fsencode(new), flags), new)
+    _check("rename", _libc.renameat2(dirfd, os.fsencode(old), dirfd, os.fsencode(new), flags), new)
 
 
 def swapon_flags(prio: int | None, discard: str | None) -> int:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import click
 
 from .. import ghostfile, header, output, sizes
-from ..errors import NotAGhost
 from ..report import escape
 from .options import area_specs, define, each, json_option, locate
 
@@ -22,9 +21,7 @@ def command(specs: tuple[str, ...], as_json: bool) -> int:
 
     def show(spec: str) -> None:
         with ghostfile.look(locate(spec)) as file:
-            if file.header is None:
-                raise NotAGhost(f"not a swap area: it is {file.describe()}", path=file.path)
-            document = _document(file, file.header)
+            document = _document(file, file.require_header())
         if as_json:
             documents.append(document)
         else:

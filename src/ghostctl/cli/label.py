@@ -6,7 +6,6 @@ from __future__ import annotations
 import click
 
 from .. import ghostfile, output
-from ..errors import NotAGhost
 from ..report import escape
 from . import options
 from .options import define, json_option, locate
@@ -28,9 +27,7 @@ def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -
     path = locate(spec)
     if label is None and uuid is None:
         with ghostfile.look(path) as file:
-            if file.header is None:
-                raise NotAGhost(f"not a swap area: it is {file.describe()}", path=path)
-            have = file.header
+            have = file.require_header()
     else:
         with ghostfile.change(path) as (file, old):
             have = old._replace(

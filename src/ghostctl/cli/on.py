@@ -9,9 +9,8 @@ import click
 
 from .. import activation, backends, fstab, ghostfile, lookup, report, swaps
 from ..errors import Error, NotFound, UsageError
+from ..syscalls import DISCARD_FLAGS
 from .options import area_specs, define, each, every
-
-_DISCARD = {"": "all", "once": "once", "pages": "pages"}
 
 
 def _backends(text: str) -> tuple[str, ...]:
@@ -31,10 +30,11 @@ def _priority(text: str) -> int:
 
 
 def _discard(text: str | None) -> str:
-    try:
-        return _DISCARD[text or ""]
-    except KeyError:
-        raise UsageError(f"unknown discard policy {text!r}", hint="policies are once and pages") from None
+    if text is None:
+        return "all"
+    if text not in DISCARD_FLAGS:
+        raise UsageError(f"unknown discard policy {text!r}", hint="policies are once and pages")
+    return text
 
 
 def _with_options(
@@ -56,7 +56,23 @@ def _with_options(
     return request, nofail
 
 
-@define("on")
+class _Command(click.Command):
+    """Takes -d and --discard with and without a value, as getopt(3) takes an optional argument."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*map(_discard_option, args[:end]), *args[end:]])
+
+
+def _discard_option(arg: str) -> str:
+    if arg in ("-d", "--discard"):
+        return "--discard=all"
+    if arg.startswith("-d"):
+        return f"--discard={arg[2:]}"
+    return arg
+
+
+@define("on", cls=_Command)
 @area_specs(required=False)
 @click.option(
     "-a", "--all", "every_ghost", is_flag=True, help="The ghosts in fstab, without noauto and active ones."
@@ -69,12 +85,10 @@ def _with_options(
     help="-1 to 32767; -1 and the default are the kernel's choice.",
 )
 @click.option(
-    "-d",
     "--discard",
-    is_flag=False,
-    flag_value="",
-    metavar="[POLICY]",
-    help="Discard freed slots; --discard=once or --discard=pages only then.",
+    type=click.Choice(list(DISCARD_FLAGS)),
+    metavar="POLICY",
+    help="Also -d: discard freed slots; --discard=once at swapon only, --discard=pages only then.",
 )
 @click.option("-o", "--options", "optstring", default="", help="Options as in fstab: pri=, discard=, nofail.")
 @click.option("-e", "--ifexists", is_flag=True, help="Pass over what does not exist.")
@@ -114,7 +128,7 @@ def command(
     if bool(specs) == every_ghost:
         raise UsageError("on: give either SPEC or --all", hint="try 'ghostctl on --help'")
     request = activation.Request(
-        backends.Options(priority, None if discard is None else _discard(discard)),
+        backends.Options(priority, discard),
         backend,
         fallback or (),
         force,

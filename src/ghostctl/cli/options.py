@@ -191,14 +191,18 @@ def every(items: Iterable[Item], action: Callable[[Item], None]) -> int:
 def taking_down(area: Area, force: bool = False) -> None:
     """Deactivates an area; on a terminal with a bar while its pages come back."""
     from .. import activation
+    from . import Terminated
 
-    if report.quiet or not sys.stderr.isatty():
-        activation.deactivate(area, force=force)
-        return
-    from .progress import Bar
+    bar = None
+    if sys.stderr.isatty() and not report.quiet:
+        from .progress import Bar
 
-    bar = Bar(area.name, area.used)
+        bar = Bar(area.name, area.used)
     try:
-        activation.deactivate(area, force=force, progress=bar.update)
+        activation.deactivate(area, force=force, progress=bar.update if bar else None)
+    except (KeyboardInterrupt, Terminated):
+        report.error(Error("interrupted, still active", path=area.name))
+        raise
     finally:
-        bar.close()
+        if bar:
+            bar.close()
