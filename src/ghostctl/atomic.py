@@ -143,3 +143,43 @@ def _create(place: Place, fd: int, named: bool) -> None:
             raise
         os.link(TEMPORARY, place.name, src_dir_fd=place.dirfd, dst_dir_fd=place.dirfd)
         os.unlink(TEMPORARY, dir_fd=place.dirfd)
+
+
+def edit(path: str, change: Callable[[bytes], bytes]) -> bool:
+    """Replaces the content of a text file by ``change(content)``; false when that is the same.
+
+    A symlink stays and its target is replaced, with the same owner, mode and attributes. A file that does
+    not exist counts as empty, and is made with mode 0644. Raises `OSError`: ESTALE, with nothing changed,
+    when another program wrote to the file in between.
+    """
+    with place(os.path.realpath(path)) as target:
+        try:
+            fd = os.open(
+                target.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=target.dirfd
+            )
+        except FileNotFoundError:
+            new = change(b"")
+            if new:
+                write(target, new, replace=False, finish=lambda fd: os.fchmod(fd, 0o644))
+            return bool(new)
+        except OSError as error:
+            error.filename = path
+            raise
+        with open(fd, "rb") as file:
+            before = _identity(os.fstat(fd))
+            old = file.read()
+            new = change(old)
+
+            def finish(new_fd: int) -> None:
+                keep(new_fd, fd)
+                os.fsync(new_fd)
+                if _identity(os.stat(target.name, dir_fd=target.dirfd, follow_symlinks=False)) != before:
+                    raise OSError(errno.ESTALE, "changed by another program in the meantime")
+
+            if new != old:
+                write(target, new, replace=True, finish=finish)
+            return new != old
+
+
+def _identity(st: os.stat_result) -> tuple[int, ...]:
+    return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns
