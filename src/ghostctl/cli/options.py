@@ -31,14 +31,10 @@ def _set_verbosity(_ctx: click.Context, _param: click.Parameter, value: int) -> 
 
 
 def _set_color(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    if value is None:
-        value = "auto"
-        if ctx.parent is not None:
-            return
-    if value == "auto":
-        ctx.find_root().color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    else:
-        ctx.find_root().color = value == "always"
+    if value in ("always", "never"):
+        ctx.color = value == "always"
+    elif value == "auto" or ctx.parent is None:
+        ctx.color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def common_params() -> list[click.Parameter]:
