@@ -16,7 +16,10 @@ _INDENT = 16
 @area_specs()
 @json_option
 def command(specs: tuple[str, ...], as_json: bool) -> int:
-    """Show every field of the swap header of each SPEC: file or device, ghost or not."""
+    """Show every field of a swap header.
+
+    SPEC is a path, LABEL=x or UUID=x: a ghost, an ordinary swap file or a block device.
+    """
     documents: list[dict[str, object]] = []
 
     def show(spec: str) -> None:

@@ -18,12 +18,15 @@ from .options import define, json_option, locate
     "--label",
     type=options.label,
     metavar="LABEL",
-    help="New label, at most 15 bytes; empty removes it.",
+    help="New label, at most 15 bytes of UTF-8; empty removes it.",
 )
 @click.option("-U", "--uuid", type=options.uuid, metavar="UUID", help="New UUID, or clear, random, time.")
 @json_option
 def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -> None:
-    """Show label and UUID of a swap area, or change those of a ghost that is not active."""
+    """Show or change label and UUID.
+
+    Without options, shows those of any swap area. Changes only those of a ghost that is not active.
+    """
     path = locate(spec)
     if label is None and uuid is None:
         with ghostfile.look(path) as file:

@@ -32,14 +32,18 @@ def _page_size(text: str) -> int:
     type=sizes.parse,
     metavar="SIZE",
     required=True,
-    help="Size that the area declares: 16G, 50%, ram/2, …",
+    help="Size that the area declares: 16G, 50%, ram/2 …",
 )
-@click.option("-L", "--label", type=options.label, metavar="LABEL", help="Label, at most 15 bytes.")
+@click.option("-L", "--label", type=options.label, metavar="LABEL", help="Label, at most 15 bytes of UTF-8.")
 @click.option(
     "-U", "--uuid", type=options.uuid, metavar="UUID", help="UUID, or clear, random (default), time."
 )
 @click.option(
-    "-p", "--pagesize", type=_page_size, metavar="BYTES", help="Page size in bytes (default: this kernel's)."
+    "-p",
+    "--pagesize",
+    type=_page_size,
+    metavar="SIZE",
+    help="Page size, 4K to 128K (default: this kernel's).",
 )
 @click.option(
     "-e",
@@ -48,10 +52,12 @@ def _page_size(text: str) -> int:
     default="native",
     help="Byte order of the header.",
 )
-@click.option("--bare", is_flag=True, help="Ghost version 0: what mkswap writes, without a tag.")
+@click.option("--bare", is_flag=True, help="Write what mkswap writes, without the ghost tag.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing regular file.")
-@click.option("--if-needed", is_flag=True, help="Leave a ghost alone that is as asked for; else rewrite it.")
-@click.option("-n", "--dry-run", is_flag=True, help="Check and say everything, write nothing.")
+@click.option(
+    "--if-needed", is_flag=True, help="Do nothing when FILE is this ghost already; rewrite another."
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Check and report as usual, but write nothing.")
 @json_option
 def command(
     file: str,
@@ -66,7 +72,10 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Create FILE, a ghost: one page on disk that declares a swap area of SIZE.
+    """Create a ghost: one page on disk that declares a swap area.
+
+    FILE appears whole or not at all, with mode 0600. An existing file is refused; the message says
+    what it is.
 
     \b
     Examples:
@@ -114,7 +123,7 @@ def command(
 def _document(path: str, made: header.Header, dry_run: bool) -> dict[str, object]:
     return {
         "file": path,
-        "version": made.ghost_version,
+        "ghost_version": made.ghost_version,
         "size": made.size,
         "page_size": made.page_size,
         "last_page": made.last_page,

@@ -12,20 +12,22 @@ from .options import area_specs, define, each, every, taking_down
 
 @define("off")
 @area_specs(required=False)
-@click.option("-a", "--all", "every_area", is_flag=True, help="All active ghosts.")
+@click.option("-a", "--all", "every_area", is_flag=True, help="All active ghosts, the last one first.")
 @click.option(
     "--type",
     "kind",
     type=click.Choice(["ghost", "any"]),
     default="ghost",
-    help="With --all: any takes down all areas, ghosts or not.",
+    help="With --all: only ghosts (default), or any area.",
 )
-@click.option("-f", "--force", is_flag=True, help="Try even when the pages seem to fit nowhere.")
+@click.option(
+    "-f", "--force", is_flag=True, help="Try even when the pages fit nowhere; the kernel may kill for memory."
+)
 def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) -> int:
-    """Deactivate swap areas, and what was set up for them.
+    """Deactivate swap areas.
 
-    SPEC is a path, LABEL=x, UUID=x or a name in /proc/swaps. Their pages come back into memory or go to
-    other areas; Ctrl-C leaves an area active.
+    SPEC is a path, LABEL=x, UUID=x or a name in /proc/swaps. What was set up for an area goes with it.
+    Its pages come back into memory or go to other areas; Ctrl-C leaves an area active.
     """
     if bool(specs) == every_area:
         raise UsageError("off: give either SPEC or --all", hint="try 'ghostctl off --help'")

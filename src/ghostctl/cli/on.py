@@ -75,27 +75,33 @@ def _discard_option(arg: str) -> str:
 @define("on", cls=_Command)
 @area_specs(required=False)
 @click.option(
-    "-a", "--all", "every_ghost", is_flag=True, help="The ghosts in fstab, without noauto and active ones."
+    "-a", "--all", "every_ghost", is_flag=True, help="The ghosts in fstab, except those with noauto."
 )
 @click.option(
     "-p",
     "--priority",
     type=_priority,
     metavar="PRIO",
-    help="-1 to 32767; -1 and the default are the kernel's choice.",
+    help="0 to 32767, the highest is used first; -1 (default): the kernel chooses.",
 )
 @click.option(
+    "-d",
     "--discard",
     type=click.Choice(list(DISCARD_FLAGS)),
-    metavar="POLICY",
-    help="Also -d: discard freed slots; --discard=once at swapon only, --discard=pages only then.",
+    metavar="[=POLICY]",
+    help="Discard free space: once, at activation; pages, as they are freed; all (default), both.",
 )
-@click.option("-o", "--options", "optstring", default="", help="Options as in fstab: pri=, discard=, nofail.")
-@click.option("-e", "--ifexists", is_flag=True, help="Pass over what does not exist.")
+@click.option("-o", "--options", "optstring", default="", metavar="LIST", help="Options as in fstab.")
+@click.option("-e", "--ifexists", is_flag=True, help="Skip areas that do not exist.")
 @click.option(
-    "-T", "--fstab", "fstab_path", default=fstab.PATH, metavar="PATH", help="Instead of /etc/fstab."
+    "-T",
+    "--fstab",
+    "fstab_path",
+    default=fstab.PATH,
+    metavar="PATH",
+    help="Read this file instead of /etc/fstab.",
 )
-@click.option("--fixpgsz", is_flag=True, help="Rewrite a ghost made for another page size.")
+@click.option("--fixpgsz", is_flag=True, help="Rewrite a ghost that was made for another page size.")
 @click.option(
     "--backend",
     type=click.Choice(["auto", *backends.NAMES]),
@@ -103,10 +109,13 @@ def _discard_option(arg: str) -> str:
     help="What realises a ghost (default: file, then --fallback).",
 )
 @click.option(
-    "--fallback", type=_backends, metavar="LIST", help="Backends to try when the kernel takes no ghosts."
+    "--fallback",
+    type=_backends,
+    metavar="LIST",
+    help="Backends to try, in order, when the kernel takes no ghosts.",
 )
 @click.option("--enable-zswap", is_flag=True, help="Turn zswap on when it is off.")
-@click.option("-f", "--force", is_flag=True, help="Go on where a check says no.")
+@click.option("-f", "--force", is_flag=True, help="Warn where a check would refuse.")
 def command(
     specs: tuple[str, ...],
     every_ghost: bool,
@@ -121,9 +130,10 @@ def command(
     enable_zswap: bool,
     force: bool,
 ) -> int:
-    """Activate swap areas: ghosts, and ordinary swap files and devices.
+    """Activate swap areas.
 
-    SPEC is a path, LABEL=x or UUID=x. A ghost needs zswap, and a kernel with ghost swap or a --fallback.
+    SPEC is a path, LABEL=x or UUID=x: a ghost, or an ordinary swap file or device. A ghost needs zswap,
+    and a kernel with ghost swap or a --fallback.
     """
     if bool(specs) == every_ghost:
         raise UsageError("on: give either SPEC or --all", hint="try 'ghostctl on --help'")

@@ -41,14 +41,18 @@ def common_params() -> list[click.Parameter]:
     """-q, -v and --color: taken before the command or behind it."""
     return [
         click.Option(
-            ["-q", "--quiet"], is_flag=True, expose_value=False, callback=_set_quiet, help="No warnings."
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_quiet,
+            help="No warnings and no progress.",
         ),
         click.Option(
             ["-v", "--verbose"],
             count=True,
             expose_value=False,
             callback=_set_verbosity,
-            help="Say what is done; twice: also what is read.",
+            help="Say what is done; -vv: also what is read.",
         ),
         click.Option(
             ["--color"],
@@ -74,7 +78,7 @@ def define(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.C
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-strict_option = click.option("--strict", is_flag=True, help="Take warnings for errors.")
+strict_option = click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 
 
 def label(text: str) -> bytes:
@@ -126,8 +130,10 @@ def area_specs(required: bool = True) -> Callable[[Function], Function]:
         return specs
 
     def decorate(function: Function) -> Function:
-        function = click.argument("specs", nargs=-1, metavar="SPEC...", callback=collect)(function)
-        for short, long, name in (("-L", "--label", "labels"), ("-U", "--uuid", "uuids")):
+        function = click.argument(
+            "specs", nargs=-1, metavar="SPEC..." if required else "[SPEC]...", callback=collect
+        )(function)
+        for short, long, name in (("-U", "--uuid", "uuids"), ("-L", "--label", "labels")):
             function = click.option(
                 short,
                 long,

@@ -12,7 +12,7 @@ from ..errors import FAILED, USAGE, Error, exit_status
 from .options import common_params
 
 COMMANDS = {
-    "mkghost": "Create a ghost: one page that declares a swap area.",
+    "mkghost": "Create a ghost: one page on disk that declares a swap area.",
     "inspect": "Show every field of a swap header.",
     "verify": "Check ghost files for problems.",
     "label": "Show or change label and UUID.",
@@ -110,8 +110,9 @@ def run() -> int:
 def _usage(error: click.UsageError) -> Error:
     path = error.ctx.command_path if error.ctx else "ghostctl"
     words = path.split(" ", 1)
-    message = " ".join(error.format_message().split())
+    message = " ".join(error.format_message().split()).removesuffix(".")
+    message = message[:1].lower() + message[1:]
     return Error(
-        message[:1].lower() + message[1:] if len(words) == 1 else f"{words[1]}: {message}",
+        message if len(words) == 1 else f"{words[1]}: {message}",
         hint=f"try '{path} --help'",
     )

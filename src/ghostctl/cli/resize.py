@@ -12,11 +12,16 @@ from .options import define, json_option, locate, taking_down
 
 @define("resize")
 @click.argument("spec", metavar="SPEC")
-@click.argument("size", type=sizes.parse)
-@click.option("--cycle", is_flag=True, help="When it is active: off, resize, on with the same priority.")
+@click.argument("size", type=sizes.parse, metavar="SIZE")
+@click.option(
+    "--cycle", is_flag=True, help="Take an active ghost off, resize it, and put it on with the same priority."
+)
 @json_option
 def command(spec: str, size: int, cycle: bool, as_json: bool) -> None:
-    """Change the size that a ghost declares; label and UUID stay."""
+    """Change the declared size of a ghost.
+
+    Label and UUID stay. An active ghost is refused without --cycle.
+    """
     path = locate(spec)
     area = None
     if cycle:

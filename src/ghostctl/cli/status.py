@@ -101,10 +101,10 @@ def _epilog() -> str:
 @define("status", epilog=_epilog())
 @area_specs(required=False)
 @click.option("-o", "--output", "columns", metavar="LIST", help="Columns to show; +LIST adds to the default.")
-@click.option("--output-all", is_flag=True, help="All columns.")
-@click.option("--type", "types", metavar="LIST", help="Only areas of these types.")
+@click.option("--output-all", is_flag=True, help="Show all columns.")
+@click.option("--type", "types", metavar="LIST", help="Only areas of these types, as in column TYPE.")
 @click.option("--noheadings", is_flag=True, help="No line of column names.")
-@click.option("--raw", is_flag=True, help="For scripts: one blank between columns, escapes \\xNN.")
+@click.option("--raw", is_flag=True, help="For scripts: one blank between columns, bytes escaped as \\xNN.")
 @click.option("--bytes", "in_bytes", is_flag=True, help="Sizes in bytes.")
 @click.option("--zswap/--no-zswap", "show_zswap", default=None, help="Lines on zswap below the table.")
 @json_option
@@ -119,7 +119,10 @@ def command(
     show_zswap: bool | None,
     as_json: bool,
 ) -> int:
-    """Show the active swap areas, or those that SPEC names; exit status 3 when one is not active."""
+    """Show the active swap areas and zswap.
+
+    With SPEC, only those areas; exit status 3 when one is not active. With --quiet, only the exit status.
+    """
     if columns is not None:
         chosen = output.select(COLUMNS, columns, _DEFAULT)
     else:

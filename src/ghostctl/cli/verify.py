@@ -16,7 +16,10 @@ from .options import area_specs, define, each, json_option, locate, strict_optio
 @strict_option
 @json_option
 def command(specs: tuple[str, ...], strict: bool, as_json: bool) -> int:
-    """Show the problems of ghost files, one line each. Exit status 1 when there are errors."""
+    """Check ghost files for problems.
+
+    One line for each problem, as an error or a warning. Exit status 1 when there are errors.
+    """
     documents: list[dict[str, object]] = []
     bad = False
 
