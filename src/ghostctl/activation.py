@@ -271,7 +271,7 @@ def deactivate(area: Area, *, force: bool = False, progress: Callable[[int], Non
 
 
 def _swapoff(area: Area) -> None:
-    syscalls.swapoff(area.name)
+    syscalls.swapoff(area.path)
 
 
 def _watch(name: str, done: threading.Event, progress: Callable[[int], None]) -> None:

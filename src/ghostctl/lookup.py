@@ -66,7 +66,7 @@ def _identity(st: os.stat_result) -> tuple[int, ...]:
 
 
 def _candidates(areas: Sequence[Area], fstab_path: str) -> Iterator[str]:
-    yield from (area.name for area in areas if area.name.startswith("/") and not area.deleted)
+    yield from (area.path for area in areas if area.name.startswith("/"))
     try:
         for line in fstab.iter_swap(fstab.read(fstab_path)):
             if line.spec is not None and line.spec.startswith("/"):
@@ -92,7 +92,7 @@ def find_active(spec: str, areas: Sequence[Area], fstab_path: str = fstab.PATH) 
     """The active area that `spec` names, or that realises the ghost it names. Raises `NotFound`."""
     from . import backends
 
-    by_name = next((area for area in areas if area.name == spec), None)
+    by_name = next((area for area in areas if area.path == spec), None)
     if by_name:
         return by_name
     path = resolve(spec, areas, fstab_path)

@@ -25,7 +25,12 @@ class Area(NamedTuple):
     used_kib: int
     prio: int
     deleted: bool = False
-    """The file has been unlinked since swapon."""
+    """The file has been unlinked since swapon, or its name ends as if it had been; see `path`."""
+
+    @property
+    def path(self) -> str:
+        """The name for system calls. The kernel's mark of an unlinked file can be part of a file's name."""
+        return self.name + os.fsdecode(_DELETED) if self.deleted else self.name
 
     @property
     def size(self) -> int:
@@ -44,10 +49,10 @@ class Area(NamedTuple):
 
     def is_file(self, st: os.stat_result) -> bool:
         """True when the file or device with this stat(2) result is the one that is active here."""
-        if self.deleted or not self.name.startswith("/"):
+        if not self.name.startswith("/"):
             return False
         try:
-            own = os.stat(self.name)
+            own = os.stat(self.path)
         except OSError:
             return False
         if stat.S_ISBLK(st.st_mode) or stat.S_ISCHR(st.st_mode):

@@ -39,9 +39,9 @@ def find(areas: Sequence[Area]) -> Iterator[Realisation]:
     """Areas of type ``ghost`` that are files."""
     for area in areas:
         if area.type == "ghost" and area.name.startswith("/") and not area.name.startswith("/dev/"):
-            yield Realisation(area, "file", area.name)
+            yield Realisation(area, "file", area.path)
 
 
 def deactivate(area: Area) -> None:
     """swapoff(2)."""
-    syscalls.swapoff(area.name)
+    syscalls.swapoff(area.path)

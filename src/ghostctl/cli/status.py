@@ -37,8 +37,8 @@ class _Row:
         """UUID and label; empty without permission."""
         from .. import blockdev, ghostfile
 
-        name = self.area.name
-        if not name.startswith("/") or self.area.deleted:
+        name = self.area.path
+        if not name.startswith("/"):
             return None, None
         try:
             if name.startswith("/dev/"):
@@ -54,7 +54,7 @@ class _Row:
     def backing(self) -> str | None:
         from .. import blockdev, kernel
 
-        name = self.area.name
+        name = self.area.path
         if not name.startswith("/"):
             return None
         if name.startswith("/dev/"):
