@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import machine
+import pytest
+from machine import require, run
+
+Filesystem = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    unknown = machine.required() - set(machine.CAPABILITIES)
+    if unknown:
+        raise pytest.UsageError(f"GHOSTCTL_REQUIRE: unknown {', '.join(sorted(unknown))}")
+
+
+def _can_swap(directory: str) -> bool:
+    with tempfile.TemporaryDirectory(dir=directory, prefix="ghostctl-test-") as name:
+        path = machine.swap_file(Path(name) / "probe")
+        try:
+            return subprocess.run(["swapon", path], capture_output=True, check=False).returncode == 0
+        finally:
+            machine.swapoff_below(Path(name))
+
+
+@pytest.fixture(scope="session")
+def swap_parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory on a filesystem that takes swap files: the usual one, or a new one on a loop device."""
+    require("swap")
+    for candidate in (tempfile.gettempdir(), "/var/tmp", "/var/lib"):  # noqa: S108
+        if os.access(candidate, os.W_OK) and _can_swap(candidate):
+            with tempfile.TemporaryDirectory(dir=candidate, prefix="ghostctl-test-") as name:
+                yield Path(name).resolve()
+            return
+    require("ext4")
+    with ExitStack() as stack:
+        yield _mount(stack, tmp_path_factory.mktemp("swap"), "ext4", "512M", (), "")
+
+
+@pytest.fixture
+def swap_dir(swap_parent: Path) -> Iterator[Path]:
+    """A directory of the test's own that can have swap files; what is active in it at the end goes off."""
+    with tempfile.TemporaryDirectory(dir=swap_parent, ignore_cleanup_errors=True) as name:
+        try:
+            yield Path(name)
+        finally:
+            machine.swapoff_below(Path(name))
+
+
+def _mount(stack: ExitStack, parent: Path, kind: str, size: str, mkfs: tuple[str, ...], options: str) -> Path:
+    image = Path(tempfile.mkdtemp(dir=parent)) / "image"
+    point = image.with_name("mnt")
+    point.mkdir()
+    run("truncate", "-s", size, image)
+    run(f"mkfs.{kind}", *mkfs, image)
+    run("mount", "-o", ",".join(filter(None, ("loop", options))), image, point)
+    stack.callback(run, "umount", point)
+    stack.callback(machine.swapoff_below, point)
+    return point
+
+
+_SIZES = {"ext4": "64M", "xfs": "320M", "btrfs": "128M", "vfat": "64M"}
+
+
+@pytest.fixture
+def filesystem(tmp_path: Path) -> Iterator[Filesystem]:
+    """``filesystem("ext4", "-O", "inline_data", options="ro")``: a new one on a loop device, mounted."""
+    with ExitStack() as stack:
+
+        def make(kind: str, *mkfs: str, options: str = "", size: str | None = None) -> Path:
+            require(kind)
+            return _mount(stack, tmp_path, kind, size or _SIZES[kind], mkfs, options)
+
+        yield make
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path) -> Iterator[Path]:
+    """A small tmpfs of the test's own."""
+    require("mount")
+    point = tmp_path / "tmpfs"
+    point.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=1m", "ghostctl-test", point)
+    try:
+        yield point
+    finally:
+        run("umount", point)
+
+
+@pytest.fixture
+def loop_device() -> Iterator[Callable[[Path], Path]]:
+    """``loop_device(image)``: a loop device over an image; off and detached at the end."""
+    require("loop")
+    with ExitStack() as stack:
+
+        def attach(image: Path) -> Path:
+            device = run("losetup", "--find", "--show", image).strip()
+            stack.callback(run, "losetup", "--detach", device)
+            stack.callback(_swapoff, device)
+            return Path(device)
+
+        yield attach
+
+
+def _swapoff(path: str) -> None:
+    if machine.is_active(path):
+        run("swapoff", path)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the machine that runs the tests can do, how the program is run on it, and how it is put back.
+
+A test says what it needs with `require`: what the machine lacks is a skip that names the reason, and a
+failure when the environment variable GHOSTCTL_REQUIRE names it (``GHOSTCTL_REQUIRE=root,loop,swap pytest``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+GHOSTCTL = Path(sys.executable).with_name("ghostctl")
+TIMEOUT = 60
+CAP_SYS_ADMIN = 21
+
+Arg = str | bytes | os.PathLike[str]
+
+
+def _root() -> str | None:
+    if os.geteuid() != 0:
+        return "not root"
+    status = Path("/proc/self/status").read_text()
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    if match is None or not int(match[1], 16) >> CAP_SYS_ADMIN & 1:
+        return "root without CAP_SYS_ADMIN"
+    return None
+
+
+def _programs(*names: str) -> Callable[[], str | None]:
+    def probe() -> str | None:
+        missing = [name for name in names if shutil.which(name) is None]
+        return f"no {', '.join(missing)}" if missing else None
+
+    return probe
+
+
+def _path(path: str) -> Callable[[], str | None]:
+    return lambda: None if os.path.exists(path) else f"no {path}"
+
+
+def _both(*probes: Callable[[], str | None]) -> Callable[[], str | None]:
+    return lambda: next((reason for probe in probes if (reason := probe())), None)
+
+
+def _filesystem(kind: str) -> Callable[[], str | None]:
+    def probe() -> str | None:
+        known = Path("/proc/filesystems").read_text().split()
+        # a module may still bring it
+        if kind in known or subprocess.run(["modprobe", "-qn", kind], check=False).returncode == 0:
+            return None
+        return f"the kernel has no {kind}"
+
+    return _both(_root, _path("/dev/loop-control"), _programs(f"mkfs.{kind}"), probe)
+
+
+def _cgroup() -> str | None:
+    return None if _cgroup_memory() else "no memory cgroup that can be made"
+
+
+def _cgroup_memory() -> Path | None:
+    for path in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")):
+        if os.access(path, os.W_OK) and any(path.glob("memory.*")):
+            return path
+    return None
+
+
+CAPABILITIES: dict[str, Callable[[], str | None]] = {
+    "root": _root,
+    "swap": _both(_root, _path("/proc/swaps"), _programs("mkswap", "swapon", "swapoff")),
+    "loop": _both(_root, _path("/dev/loop-control"), _programs("losetup")),
+    "mount": _both(_root, _programs("mount", "umount", "unshare")),
+    "ext4": _filesystem("ext4"),
+    "xfs": _filesystem("xfs"),
+    "btrfs": _filesystem("btrfs"),
+    "vfat": _filesystem("vfat"),
+    "dm": _both(_root, _programs("dmsetup"), _path("/dev/mapper/control")),
+    "cgroup": _both(_root, _cgroup),
+    "zram": _both(_root, _path("/sys/class/zram-control")),
+    "setpriv": _both(_root, _programs("setpriv")),
+    "acl": _both(_root, _programs("setfacl", "getfacl")),
+    "mkswap": _programs("mkswap", "swaplabel", "blkid"),
+    "file": _programs("file"),
+    "mandoc": _programs("mandoc"),
+    "shells": _programs("bash", "zsh", "fish"),
+    "tmux": _programs("tmux"),
+    "systemd": _programs("systemd-escape", "systemd-analyze"),
+    "vm": _programs("qemu-system-x86_64"),
+}
+"""Names for `require` and GHOSTCTL_REQUIRE, each with a function that says why it is missing, or None."""
+
+
+def required() -> set[str]:
+    """The capabilities whose lack is a failure."""
+    return set(filter(None, os.environ.get("GHOSTCTL_REQUIRE", "").split(",")))
+
+
+def require(*names: str) -> None:
+    """Skips the test on a machine that lacks one of these; fails it when GHOSTCTL_REQUIRE names that one."""
+    for name in names:
+        if reason := CAPABILITIES[name]():
+            if name in required():
+                pytest.fail(f"{name} is required: {reason}", pytrace=False)
+            pytest.skip(f"{name}: {reason}")
+
+
+def ghostctl(
+    *args: Arg,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    prefix: Sequence[Arg] = (),
+    pass_fds: Sequence[int] = (),
+    umask: int = -1,
+) -> subprocess.CompletedProcess[str]:
+    """Runs the installed program; text with surrogates for what is not UTF-8. `prefix` goes before it."""
+    return subprocess.run(
+        [*prefix, GHOSTCTL, *args],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "100", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="surrogateescape",
+        timeout=TIMEOUT,
+        check=False,
+        pass_fds=pass_fds,
+        umask=umask,
+    )
+
+
+def run(*args: Arg, cwd: Path | None = None) -> str:
+    """Runs another program, which must succeed; returns what it prints."""
+    done = subprocess.run(
+        args,
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, f"{args}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def active() -> list[bytes]:
+    """Names in /proc/swaps, unescaped, the last one first."""
+    with open("/proc/swaps", "rb") as file:
+        names = [line.split(b" ", 1)[0].split(b"\t", 1)[0] for line in file.read().split(b"\n")[1:-1]]
+    return [re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), name) for name in reversed(names)]
+
+
+def is_active(path: Arg) -> bool:
+    """Whether /proc/swaps has this very name."""
+    return os.fsencode(path) in active()
+
+
+def swapoff_below(directory: Path) -> None:
+    """Takes down every area below a directory."""
+    for name in active():
+        if name.startswith(os.fsencode(directory) + b"/"):
+            subprocess.run([b"swapoff", name], check=False, timeout=TIMEOUT)
+
+
+def swap_file(path: Path, size: int = 1 << 20, *options: str) -> Path:
+    """An ordinary swap file without holes."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, size)
+    finally:
+        os.close(fd)
+    run("mkswap", "-q", *options, path)
+    return path
