@@ -28,6 +28,13 @@ def read_meminfo(path: str = "/proc/meminfo") -> dict[str, int]:
     return values
 
 
+def read_vmstat(path: str = "/proc/vmstat") -> dict[str, int]:
+    """The counters of /proc/vmstat: ``read_vmstat()["zswpout"]`` pages."""
+    with open(path, encoding="ascii", errors="replace") as file:
+        pairs = (line.split() for line in file)
+        return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+
+
 def slot_memory(pages: int) -> int:
     """Bytes of kernel memory that swapon(2) of an area with so many pages takes at once.
 

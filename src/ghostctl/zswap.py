@@ -3,12 +3,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from . import kernel, sizes
+from .errors import Error, Unsupported, UsageError
 
 PARAMETERS = "sys/module/zswap/parameters"
+DEBUG = "sys/kernel/debug/zswap"
+TMPFILES = "etc/tmpfiles.d/ghostctl-zswap.conf"
+
+ALIASES = {"shrinker": "shrinker_enabled"}
+_FLAGS = {"enabled", "shrinker_enabled", "same_filled_pages_enabled", "non_same_filled_pages_enabled"}
+_PERCENTS = {"max_pool_percent": 1, "accept_threshold_percent": 0}
+"""Smallest sensible value; the kernel itself would take 0 and 4294967295."""
+_TRUE, _FALSE = {"y", "yes", "1", "on", "true"}, {"n", "no", "0", "off", "false"}
+
+_MARK = "# Written by ghostctl zswap set --persist; ghostctl zswap set --forget removes it."
 
 
 class Zswap(NamedTuple):
@@ -32,9 +46,44 @@ class Zswap(NamedTuple):
         """Stored bytes to pool bytes; None while the pool is empty."""
         return self.stored / self.pool if self.stored and self.pool else None
 
+    @property
+    def fill(self) -> int | None:
+        """The pool in percent of its limit."""
+        if self.pool is None or not self.pool_limit:
+            return None
+        return 100 * self.pool // self.pool_limit
+
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None
+
+
+def _read_text(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _read_directory(path: str) -> dict[str, str]:
+    try:
+        names = sorted(os.listdir(path))
+    except OSError:
+        return {}
+    values = {name: _read_text(os.path.join(path, name)) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def read_parameters(root: str = "/") -> dict[str, str]:
+    """Every parameter that this kernel's zswap has, as it prints them; empty without zswap."""
+    return _read_directory(os.path.join(root, PARAMETERS))
+
+
+def read_debug(root: str = "/") -> dict[str, int]:
+    """The counters in debugfs, by the kernel's names: root only, and empty until zswap first ran."""
+    counters = _read_directory(os.path.join(root, DEBUG))
+    return {name: int(value) for name, value in counters.items() if value.isdecimal()}
 
 
 def read(root: str = "/") -> Zswap | None:
@@ -42,23 +91,24 @@ def read(root: str = "/") -> Zswap | None:
     directory = os.path.join(root, PARAMETERS)
 
     def parameter(name: str) -> str | None:
-        try:
-            with open(os.path.join(directory, name), encoding="ascii", errors="replace") as file:
-                return file.read().strip()
-        except OSError:
-            return None
+        return _read_text(os.path.join(directory, name))
 
     enabled = parameter("enabled")
     if enabled is None:
         return None
+    page = sizes.page_size()
     try:
         meminfo = kernel.read_meminfo(os.path.join(root, "proc/meminfo"))
     except OSError:
         meminfo = {}
+    stored, pool = meminfo.get("Zswapped"), meminfo.get("Zswap")
+    if pool is None:
+        # before Linux 5.19 only debugfs says
+        debug = read_debug(root)
+        pool = debug.get("pool_total_size")
+        stored = debug["stored_pages"] * page if "stored_pages" in debug else None
     shrinker = parameter("shrinker_enabled")
     percent = _number(parameter("max_pool_percent"))
-    # mm/zswap.c, zswap_max_pages(): whole pages
-    page = sizes.page_size()
     total = meminfo.get("MemTotal")
     return Zswap(
         enabled=enabled == "Y",
@@ -67,13 +117,175 @@ def read(root: str = "/") -> Zswap | None:
         accept_threshold_percent=_number(parameter("accept_threshold_percent")),
         shrinker_enabled=None if shrinker is None else shrinker == "Y",
         zpool=parameter("zpool"),
-        stored=meminfo.get("Zswapped"),
-        pool=meminfo.get("Zswap"),
-        pool_limit=None if percent is None or total is None else total // page * percent // 100 * page,
+        stored=stored,
+        pool=pool,
+        pool_limit=None if percent is None or total is None else pool_limit(percent, total),
     )
 
 
+def pool_limit(percent: int, total: int) -> int:
+    """Bytes that the pool may take of `total` bytes of memory: mm/zswap.c, zswap_max_pages(), whole pages."""
+    page = sizes.page_size()
+    return total // page * percent // 100 * page
+
+
+def compressors(root: str = "/") -> list[str]:
+    """The compressors that the kernel has loaded; others may be in modules, and only a try tells."""
+    found, name = set(), None
+    for line in (_read_text(os.path.join(root, "proc/crypto")) or "").splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key == "name":
+            name = value
+        elif key == "type" and value in ("scomp", "acomp", "compression") and name:
+            found.add(name)
+    return sorted(found)
+
+
+def parse(assignments: Mapping[str, str], root: str = "/") -> dict[str, str]:
+    """Parameters by the kernel's names and in its notation, from what a user writes.
+
+    Raises `Unsupported` for a parameter that this kernel does not have, `UsageError` for a value that
+    makes no sense.
+    """
+    known = read_parameters(root)
+    if not known:
+        raise Unsupported("this kernel has no zswap")
+    values = {}
+    for alias, text in assignments.items():
+        name = ALIASES.get(alias, alias)
+        if name not in known:
+            raise Unsupported(
+                f"zswap of this kernel has no parameter {alias!r}", hint=f"it has {', '.join(known)}"
+            )
+        values[name] = _parse_value(name, text)
+    return values
+
+
+def _parse_value(name: str, text: str) -> str:
+    if name in _FLAGS:
+        if text.lower() not in _TRUE | _FALSE:
+            raise UsageError(f"{name} is yes or no, not {text!r}")
+        return "Y" if text.lower() in _TRUE else "N"
+    if name in _PERCENTS:
+        number = _number(text.removesuffix("%")) if text.isascii() else None
+        if number is None or not _PERCENTS[name] <= number <= 100:
+            raise UsageError(f"{name} is {_PERCENTS[name]} to 100, not {text!r}")
+        return str(number)
+    if not text or not text.isascii() or not text.isprintable() or " " in text or len(text) > 63:
+        raise UsageError(f"{name} is a name of the kernel's crypto interface, not {text!r}")
+    return text
+
+
+def apply(values: Mapping[str, str], root: str = "/") -> dict[str, str]:
+    """Sets parameters, all or none, and returns what they were.
+
+    When the kernel refuses one, or takes another value instead, the others are put back. Raises
+    `Unsupported` for a compressor that the kernel does not have, `Error` and `OSError`.
+    """
+    old = read_parameters(root)
+    steps = [(name, value) for name, value in values.items() if name != "enabled"]
+    wanted, has = values.get("enabled"), old.get("enabled")
+    # a zswap that never ran takes any name for a compressor: only a running one tries it
+    tries = has == "N" and not values.keys().isdisjoint(("compressor", "zpool"))
+    if wanted == "Y" or tries:
+        steps.insert(0, ("enabled", "Y"))
+    if wanted == "N" or (tries and wanted is None):
+        steps.append(("enabled", "N"))
+    touched: dict[str, None] = {}
+    try:
+        for name, value in steps:
+            touched[name] = None
+            _set(name, value, root)
+    except BaseException:
+        for name in sorted(touched.keys() & old.keys(), key="enabled".__eq__):
+            with suppress(OSError):
+                _write(name, old[name], root)
+        raise
+    return {name: old[name] for name in values}
+
+
+def _write(name: str, value: str, root: str) -> None:
+    path = os.path.join(root, PARAMETERS, name)
+    try:
+        # unbuffered: the kernel's answer is that to this one write(2)
+        with open(path, "wb", buffering=0) as file:
+            file.write(value.encode("ascii"))
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def _set(name: str, value: str, root: str) -> None:
+    try:
+        _write(name, value, root)
+    except OSError as error:
+        if error.errno == errno.ENOENT and name in ("compressor", "zpool"):
+            hint = f"loaded are: {', '.join(compressors(root))}" if name == "compressor" else None
+            raise Unsupported(f"this kernel has no {name} {value!r}", hint=hint) from None
+        raise
+    taken = _read_text(os.path.join(root, PARAMETERS, name))
+    if taken != value:
+        raise Error(f"the kernel took {taken!r} for {value!r}", path=os.path.join(root, PARAMETERS, name))
+
+
 def enable(root: str = "/") -> None:
-    """Turns zswap on. Raises `OSError`."""
-    with open(os.path.join(root, PARAMETERS, "enabled"), "w", encoding="ascii") as file:
-        file.write("Y")
+    """Turns zswap on. Raises `OSError`, and `Error` when the kernel cannot."""
+    apply({"enabled": "Y"}, root)
+
+
+def command_line(values: Mapping[str, str]) -> str:
+    """The words of the kernel command line that set these parameters from the first moment on."""
+    return " ".join(f"zswap.{name}={value}" for name, value in values.items())
+
+
+def _tmpfiles(root: str) -> str:
+    return os.path.join(root, TMPFILES)
+
+
+def _read_own(path: str) -> str | None:
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        text = ""
+    if not text.startswith(_MARK):
+        raise Error("was not written by ghostctl: left alone", path=path)
+    return text
+
+
+def read_persistent(root: str = "/") -> dict[str, str]:
+    """The parameters that `persist` has written for the next boots. Raises `Error` for a foreign file."""
+    values = {}
+    for line in (_read_own(_tmpfiles(root)) or "").splitlines():
+        fields = line.split()
+        if len(fields) == 7 and fields[0] == "w":
+            values[os.path.basename(fields[1])] = fields[6]
+    return values
+
+
+def persist(values: Mapping[str, str], root: str = "/") -> str:
+    """Has systemd-tmpfiles set these parameters, and those persisted before, at every boot.
+
+    Returns the path of its own tmpfiles.d(5) file. Raises `OSError`, and `Error` for a foreign file.
+    """
+    from . import atomic
+
+    path = _tmpfiles(root)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with atomic.place(path) as place:
+        merged = {**read_persistent(root), **values}
+        lines = [_MARK, *(f"w /{PARAMETERS}/{name} - - - - {value}" for name, value in merged.items())]
+        data = "".join(line + "\n" for line in lines).encode("ascii")
+        atomic.write(place, data, replace=os.path.lexists(path), finish=lambda fd: os.fchmod(fd, 0o644))
+    return path
+
+
+def forget(root: str = "/") -> str | None:
+    """Removes the file of `persist`, and only that; returns its path, None when there was none."""
+    path = _tmpfiles(root)
+    if _read_own(path) is None:
+        return None
+    os.unlink(path)
+    return path

@@ -20,12 +20,14 @@ COMMANDS = {
     "on": "Activate swap areas.",
     "off": "Deactivate swap areas.",
     "status": "Show the active swap areas and zswap.",
+    "zswap": "Show or set what holds the pages of ghosts.",
 }
 """Names and one-line helps, here so that `ghostctl --help` need not import every command."""
 
 SECTIONS = {
     "Ghost files": ("mkghost", "inspect", "verify", "label", "resize"),
     "Swap areas": ("on", "off", "status"),
+    "This machine": ("zswap",),
 }
 
 

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What ghosts can really hold: the slots they declare are one thing, the room in zswap's pool another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .sizes import human
+from .swaps import Area
+from .zswap import Zswap
+
+ASSUMED_RATIO = 3.0
+"""Stored to pool bytes, taken where there is too little in zswap to measure it by."""
+
+_LEAST_STORED = 4 << 20
+"""Bytes in zswap below which their ratio says nothing about the next ones."""
+
+
+class Capacity(NamedTuple):
+    """What the active ghosts promise and what zswap can keep of it, in bytes of uncompressed pages."""
+
+    size: int
+    """What the ghosts declare, without their header pages."""
+    free: int
+    """Their free slots: what SwapFree of proc_meminfo(5) counts."""
+    room: int | None
+    """What zswap's pool can still take; None where this kernel does not say."""
+    holds: int | None
+    """What the pool holds when it is full."""
+    ratio: float
+    measured: bool
+    """Whether `ratio` is that of the pages in zswap, or assumed."""
+
+    @property
+    def available(self) -> int | None:
+        """What the ghosts can really still take."""
+        return None if self.room is None else min(self.free, self.room)
+
+    @property
+    def is_short(self) -> bool:
+        """True when the free slots promise more than the pool can take."""
+        return self.room is not None and self.room < self.free
+
+    def verdict(self) -> str:
+        """One line for people."""
+        if self.room is None:
+            return f"{human(self.free)} free in ghosts; this kernel does not say how full zswap's pool is"
+        if not self.is_short:
+            return f"{human(self.free)} free in ghosts, and zswap's pool can take it ({self._at()})"
+        if not self.holds:
+            return f"{human(self.free)} free in ghosts, but nothing can be swapped to them"
+        return (
+            f"{human(self.free)} free in ghosts, but zswap's pool can take {human(self.room)} more ({self._at()}): "
+            "after that nothing can be swapped to them"
+        )
+
+    def _at(self) -> str:
+        return f"at {self.ratio:.1f}:1, {'measured' if self.measured else 'assumed'}"
+
+
+def ratio(state: Zswap | None) -> tuple[float, bool]:
+    """The ratio to reckon with, and whether it is measured."""
+    if state is not None and state.ratio is not None and state.stored and state.stored >= _LEAST_STORED:
+        return state.ratio, True
+    return ASSUMED_RATIO, False
+
+
+def pool_holds(state: Zswap | None, at: float | None = None) -> int | None:
+    """Bytes of pages that a full pool holds `at` a ratio (default: as `ratio`).
+
+    0 without zswap or with zswap off; None where the limit of the pool is not known.
+    """
+    if state is None or not state.enabled:
+        return 0
+    if state.pool_limit is None:
+        return None
+    return int(state.pool_limit * (at or ratio(state)[0]))
+
+
+def measure(areas: Iterable[Area], state: Zswap | None) -> Capacity | None:
+    """The capacity of the ghosts among `areas`, with this state of zswap; None without an active ghost.
+
+    ``min(free slots, (pool limit - pool used) * ratio)`` is its `available`.
+    """
+    ghosts = [area for area in areas if area.is_ghost]
+    if not ghosts:
+        return None
+    at, measured = ratio(state)
+    holds = pool_holds(state)
+    room = holds
+    if state is not None and state.enabled:
+        if state.pool is None or state.pool_limit is None:
+            room = None
+        else:
+            room = int(max(state.pool_limit - state.pool, 0) * at)
+    size = sum(area.size for area in ghosts)
+    return Capacity(size, size - sum(area.used for area in ghosts), room, holds, at, measured)

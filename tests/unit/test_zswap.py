@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ghostctl import zswap
+from ghostctl.errors import Error, Unsupported, UsageError
+
+MACHINES = Path(__file__).parent.parent / "data/machines"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    shutil.copytree(MACHINES / "linux-6.18", tmp_path / "root")
+    return tmp_path / "root"
+
+
+def set_file(root: Path, name: str, text: str) -> None:
+    (root / zswap.PARAMETERS / name).write_text(text + "\n")
+
+
+def get_file(root: Path, name: str) -> str:
+    return (root / zswap.PARAMETERS / name).read_text().strip()
+
+
+def test_no_zswap(tmp_path: Path) -> None:
+    assert zswap.read(str(tmp_path)) is None
+    assert zswap.read_parameters(str(tmp_path)) == {}
+    assert zswap.read_debug(str(tmp_path)) == {}
+    with pytest.raises(Unsupported, match="no zswap"):
+        zswap.parse({"enabled": "y"}, str(tmp_path))
+
+
+def test_parse_normalises(machine: Path) -> None:
+    asked = {"enabled": "on", "shrinker": "0", "max_pool_percent": "35%", "compressor": "zstd"}
+    assert zswap.parse(asked, str(machine)) == {
+        "enabled": "Y",
+        "shrinker_enabled": "N",
+        "max_pool_percent": "35",
+        "compressor": "zstd",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("enabled", "maybe"),
+        ("enabled", ""),
+        ("max_pool_percent", "0"),
+        ("max_pool_percent", "101"),
+        ("max_pool_percent", "-1"),
+        ("max_pool_percent", "1.5"),
+        ("max_pool_percent", "\u0663"),
+        ("accept_threshold_percent", "101"),
+        ("compressor", ""),
+        ("compressor", "a b"),
+        ("compressor", "lz4\nlzo"),
+        ("compressor", "z" * 64),
+        ("compressor", "l\u00e4"),
+    ],
+)
+def test_parse_refuses(machine: Path, name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        zswap.parse({name: text}, str(machine))
+
+
+def test_parse_names_what_the_kernel_has(machine: Path) -> None:
+    with pytest.raises(Unsupported, match="'zpool'") as caught:
+        zswap.parse({"zpool": "zbud"}, str(machine))
+    assert "compressor, enabled" in str(caught.value.hint)
+
+
+def test_apply_puts_back_what_it_set(machine: Path) -> None:
+    set_file(machine, "max_pool_percent", "20")
+    before = zswap.read_parameters(str(machine))
+    # a directory refuses to be written as a file, whoever writes
+    (machine / zswap.PARAMETERS / "shrinker_enabled").unlink()
+    (machine / zswap.PARAMETERS / "shrinker_enabled").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        zswap.apply({"max_pool_percent": "30", "shrinker_enabled": "Y"}, str(machine))
+    assert str(caught.value.filename).endswith("shrinker_enabled")
+    del before["shrinker_enabled"]
+    assert zswap.read_parameters(str(machine)) == before
+
+
+def test_apply_says_what_was(machine: Path) -> None:
+    set_file(machine, "max_pool_percent", "20")
+    assert zswap.apply({"max_pool_percent": "30"}, str(machine)) == {"max_pool_percent": "20"}
+    assert get_file(machine, "max_pool_percent") == "30"
+
+
+def test_loaded_compressors(machine: Path) -> None:
+    assert zswap.compressors(str(machine)) == ["deflate", "lzo", "lzo-rle"]
+
+
+def test_persist_and_forget(machine: Path) -> None:
+    root = str(machine)
+    assert zswap.forget(root) is None
+    path = Path(zswap.persist({"enabled": "Y", "compressor": "lzo"}, root))
+    assert zswap.persist({"compressor": "zstd", "max_pool_percent": "40"}, root) == str(path)
+    assert path.stat().st_mode & 0o7777 == 0o644
+    assert path.read_text().splitlines()[1:] == [
+        "w /sys/module/zswap/parameters/enabled - - - - Y",
+        "w /sys/module/zswap/parameters/compressor - - - - zstd",
+        "w /sys/module/zswap/parameters/max_pool_percent - - - - 40",
+    ]
+    assert zswap.read_persistent(root) == {"enabled": "Y", "compressor": "zstd", "max_pool_percent": "40"}
+    assert zswap.forget(root) == str(path)
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize("content", [b"w /sys/module/zswap/parameters/enabled - - - - Y\n", b"\xff", b""])
+def test_a_foreign_file_stays(machine: Path, content: bytes) -> None:
+    path = machine / zswap.TMPFILES
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    for action in (lambda: zswap.forget(str(machine)), lambda: zswap.persist({"enabled": "Y"}, str(machine))):
+        with pytest.raises(Error, match="not written by ghostctl"):
+            action()
+    assert path.read_bytes() == content
+
+
+def test_command_line() -> None:
+    words = zswap.command_line({"enabled": "Y", "compressor": "zstd"})
+    assert words == "zswap.enabled=Y zswap.compressor=zstd"
+
+
+def test_state(machine: Path) -> None:
+    (machine / "proc/meminfo").write_text(
+        "MemTotal:  1000000 kB\nZswap:  50000 kB\nZswapped: 150000 kB\n", encoding="ascii"
+    )
+    set_file(machine, "max_pool_percent", "20")
+    state = zswap.read(str(machine))
+    assert state is not None
+    assert state.ratio == 3
+    # whole pages: 250000 of 4 KiB, a fifth
+    assert state.pool_limit == 50000 * 4096
+    assert state.fill == 25
