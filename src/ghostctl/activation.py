@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from .header import Header
     from .swaps import Area
 
-ASSUMED_RATIO = 3
-"""Compression ratio taken where zswap holds nothing to measure it by."""
-
 _TAKEN_BY_KERNEL = frozenset({"holes", "mode", "owner", "filesystem", "pagesize"})
 """Problems that `verify` reports and that are no reason, or have a reason of their own, not to try."""
 
@@ -135,7 +132,7 @@ def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Re
             continue
         report.trace(f"{file.path}: active by backend {name}")
         if backend.NEEDS_ZSWAP:
-            _warn_pool(file, have, areas)
+            _warn_pool(file, areas)
         return
     raise _refusal(file, refusals, names)
 
@@ -218,20 +215,25 @@ def _check_zswap(file: File, request: Request, backend: backends.Backend) -> Non
     report.warn(file.path, what)
 
 
-def _warn_pool(file: File, have: Header, areas: Sequence[Area]) -> None:
-    state = zswap.read()
-    own = swaps.find(swaps.read(), file.st)
-    if own is None or state is None or state.pool_limit is None:
+def _warn_pool(file: File, areas: Sequence[Area]) -> None:
+    from . import capacity
+
+    now = swaps.read()
+    own = swaps.find(now, file.st)
+    found = capacity.measure(now, zswap.read())
+    if own is None or found is None or found.holds is None:
         return
-    ratio = state.ratio or ASSUMED_RATIO
-    holds = int(state.pool_limit * ratio)
     below = [area.name for area in areas if not area.is_ghost and area.prio < own.prio]
-    if below and have.size > holds:
+    if below and found.size > found.holds:
+        fits = found.holds - (found.size - own.size)
         report.warn(
             file.path,
             f"is above {', '.join(below)} and declares more than zswap's pool can hold "
-            f"(about {human(holds, ' ', 'iB')}): the pool would be full before the kernel goes on to them",
-            f"ghostctl resize --cycle {file.path} {holds}, or give it a lower priority",
+            f"(about {human(found.holds, ' ', 'iB')}): the pool would be full before the kernel goes on to "
+            "them",
+            f"ghostctl resize --cycle {file.path} {fits}, or give it a lower priority"
+            if fits > 0
+            else "give it a lower priority",
         )
 
 

@@ -51,8 +51,8 @@ class Capacity(NamedTuple):
         if not self.holds:
             return f"{human(self.free)} free in ghosts, but nothing can be swapped to them"
         return (
-            f"{human(self.free)} free in ghosts, but zswap's pool can take {human(self.room)} more ({self._at()}): "
-            "after that nothing can be swapped to them"
+            f"{human(self.free)} free in ghosts, but zswap's pool can take {human(self.room)} more "
+            f"({self._at()}): after that nothing can be swapped to them"
         )
 
     def _at(self) -> str:

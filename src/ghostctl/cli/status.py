@@ -168,30 +168,39 @@ def _named(specs: tuple[str, ...], areas: list[swaps.Area]) -> tuple[list[swaps.
 def _document(columns: list[Column[_Row]], rows: list[_Row], show_zswap: bool | None) -> dict[str, object]:
     from .. import zswap
 
+    areas = output.objects(columns, rows)
     state = zswap.read() if show_zswap is not False else None
+    if state is None:
+        return {"swapareas": areas, "zswap": None}
+    from .. import capacity
+
+    found = capacity.measure((row.area for row in rows), state)
     return {
-        "swapareas": output.objects(columns, rows),
-        "zswap": None
-        if state is None
-        else {**state._asdict(), "ratio": state.ratio and round(state.ratio, 2)},
+        "swapareas": areas,
+        "zswap": {
+            **state._asdict(),
+            "ratio": state.ratio and round(state.ratio, 2),
+            "ghosts_free": found and found.free,
+            "ghosts_available": found and found.available,
+        },
     }
 
 
 def _zswap_lines(areas: list[swaps.Area]) -> Iterator[str]:
-    from .. import zswap
+    from .. import capacity, zswap
 
     state = zswap.read()
-    ghosts = [area for area in areas if area.is_ghost]
+    found = capacity.measure(areas, state)
     if state is None or not state.enabled:
         what = "this kernel has no zswap" if state is None else "zswap is off"
-        yield f"{what}: nothing can be swapped to a ghost" if ghosts else what
+        yield f"{what}: nothing can be swapped to a ghost" if found else what
         return
     yield "zswap: on, " + ", ".join(_zswap_parts(state))
-    if ghosts:
-        only = len(ghosts) == len(areas)
+    if found:
+        yield f"capacity: {found.verdict()}"
         yield (
             "writeback: off, every active area is a ghost"
-            if only
+            if all(area.is_ghost for area in areas)
             else "writeback: to ordinary areas only, what is in a ghost stays in memory"
         )
 
@@ -202,5 +211,5 @@ def _zswap_parts(state: zswap.Zswap) -> Iterator[str]:
     if state.stored is not None and state.pool is not None:
         ratio = f" ({state.ratio:.1f}:1)" if state.ratio else ""
         yield f"{sizes.human(state.stored)} stored in {sizes.human(state.pool)}{ratio}"
-    if state.pool is not None and state.pool_limit:
-        yield f"pool {100 * state.pool // state.pool_limit}% of {sizes.human(state.pool_limit)}"
+    if state.fill is not None and state.pool_limit:
+        yield f"pool {state.fill}% of {sizes.human(state.pool_limit)}"

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from ghostctl import capacity
+from ghostctl.swaps import Area
+from ghostctl.zswap import Zswap
+
+MIB = 1 << 20
+
+
+def ghost(size: int, used: int = 0) -> Area:
+    return Area("/g", "ghost", size >> 10, used >> 10, 10)
+
+
+def zswap(stored: int | None, pool: int | None, limit: int | None, *, enabled: bool = True) -> Zswap:
+    return Zswap(enabled, "lz4", 20, 90, False, None, stored, pool, limit)
+
+
+def test_no_ghost_no_capacity() -> None:
+    assert capacity.measure([Area("/swap", "file", 1024, 0, 1)], zswap(0, 0, MIB)) is None
+
+
+@pytest.mark.parametrize(
+    ("area", "state", "available", "short"),
+    [
+        # slots run out first: 50 MiB of pool at 4:1 could take 200
+        (ghost(300 * MIB, 200 * MIB), zswap(200 * MIB, 50 * MIB, 100 * MIB), 100 * MIB, False),
+        # the pool runs out first
+        (ghost(1024 * MIB, 200 * MIB), zswap(200 * MIB, 50 * MIB, 100 * MIB), 200 * MIB, True),
+        # the case of a guest with 512 MiB: at the limit, and SwapFree says 318 MiB
+        (ghost(682 * MIB, 364 * MIB), zswap(364 * MIB, 98 * MIB, 97 * MIB), 0, True),
+        (ghost(1024 * MIB), zswap(0, 0, 100 * MIB), 300 * MIB, True),
+        (ghost(1024 * MIB), zswap(0, 0, 100 * MIB, enabled=False), 0, True),
+        (ghost(1024 * MIB), None, 0, True),
+        (ghost(1024 * MIB), zswap(None, None, 100 * MIB), None, False),
+    ],
+)
+def test_available(area: Area, state: Zswap | None, available: int | None, short: bool) -> None:
+    found = capacity.measure([area], state)
+    assert found is not None
+    assert (found.available, found.is_short) == (available, short)
+
+
+def test_a_few_pages_are_no_measure() -> None:
+    assert capacity.ratio(zswap(MIB, 1 << 14, 100 * MIB)) == (capacity.ASSUMED_RATIO, False)
+    assert capacity.ratio(zswap(8 * MIB, 2 * MIB, 100 * MIB)) == (4, True)
+
+
+def test_verdict_says_what_is_short() -> None:
+    found = capacity.measure([ghost(1024 * MIB, 200 * MIB)], zswap(200 * MIB, 50 * MIB, 100 * MIB))
+    assert found is not None
+    assert found.verdict() == (
+        "824M free in ghosts, but zswap's pool can take 200M more (at 4.0:1, measured): "
+        "after that nothing can be swapped to them"
+    )
+    off = capacity.measure([ghost(1024 * MIB)], None)
+    assert off is not None
+    assert off.verdict() == "1G free in ghosts, but nothing can be swapped to them"
