@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import backends, kernel, report, sizes, swaps, syscalls, zswap
+from . import backends, kernel, lookup, report, sizes, swaps, syscalls, zswap
 from .errors import Busy, Error, NoMemory, NotAGhost, Unsupported
 from .sizes import human
 
@@ -53,7 +54,19 @@ def activate(path: str, request: Request) -> None:
     if needs_rewrite:
         _fix_page_size(path, request.fix_page_size)
     with ghostfile.look(path) as file:
-        _activate_ghost(file, file.require_header(), areas, request)
+        _lock(file)
+        # only now no other process can be about to activate it
+        _activate_ghost(file, file.require_header(), swaps.read(), request)
+
+
+def _lock(file: File) -> None:
+    try:
+        fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Busy("is being activated by another process", path=file.path) from None
+    except OSError as error:
+        # a network filesystem locks only what is open for writing
+        report.trace(f"{file.path}: no lock: {error.strerror}")
 
 
 def _activate_ordinary(file: File, have: Header, request: Request) -> None:
@@ -115,16 +128,22 @@ def _fix_page_size(path: str, allowed: bool) -> None:
 
 
 def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Request) -> None:
+    active = swaps.find(areas, file.st) or lookup.realising(file, backends.find(areas))
+    if active is not None:
+        name = f" as {active.name}" if active.name != file.path else ""
+        raise Busy(f"is already active{name}", path=file.path)
     _check_header(file, request.force)
     _warn_permissions(file)
-    _check_slot_memory(file, have, request.force)
-    names = ("file", *request.fallback) if request.backend == "auto" else (request.backend,)
+    first = "file" if request.backend == "auto" else request.backend
+    names = dict.fromkeys((first, *request.fallback))
     refusals = []
     for name in names:
         backend = backends.get(name)
-        if backend.NEEDS_ZSWAP:
-            _check_zswap(file, request, backend)
+        report.trace(f"backend {name}: tried")
         try:
+            _check_slot_memory(file, have, backend.EXTRA_SLOT_BYTES, request.force)
+            if backend.NEEDS_ZSWAP:
+                _check_zswap(file, request, backend)
             backend.activate(file, request.options)
         except Unsupported as error:
             report.trace(f"backend {name}: {error.what}")
@@ -137,23 +156,21 @@ def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Re
     raise _refusal(file, refusals, names)
 
 
-def _refusal(file: File, refusals: list[Unsupported], tried: Sequence[str]) -> Error:
-    fstype = kernel.filesystem(file.fd)
-    if kernel.cannot_swap(fstype):
-        return Error(
-            f"no kernel swaps to a file on {fstype}", path=file.path, hint="put ghosts on ext4, xfs or btrfs"
-        )
+def _refusal(file: File, refusals: list[Unsupported], tried: Collection[str]) -> Error:
     others = [
         name for name in backends.NAMES if name not in tried and backends.get(name).unavailable() is None
     ]
-    error = refusals[0]
     reasons = "; ".join(dict.fromkeys(refusal.what for refusal in refusals))
-    hint = error.hint
+    hints = [refusal.hint for refusal in refusals if refusal.hint]
     if others:
-        hint = f"--fallback {','.join(others)} activates it with what this kernel offers"
-    elif hint is None:
-        hint = "no --fallback of this kernel can stand in; a kernel with ghost swap is needed"
-    return Unsupported(reasons, path=file.path, hint=hint)
+        hints.append(f"--fallback {','.join(others)} activates it with what this kernel offers")
+    fstype = kernel.filesystem(file.fd)
+    if "file" in tried and kernel.cannot_swap(fstype):
+        hints.insert(0, "put ghosts on ext4, xfs or btrfs")
+        return Error(f"no kernel swaps to a file on {fstype}", path=file.path, hint="; ".join(hints))
+    if not hints:
+        hints.append("no --fallback of this kernel can stand in; a kernel with ghost swap is needed")
+    return Unsupported(reasons, path=file.path, hint="; ".join(hints))
 
 
 def _check_header(file: File, force: bool) -> None:
@@ -177,8 +194,8 @@ def _warn_permissions(file: File) -> None:
         report.warn(file.path, f"insecure file owner {file.st.st_uid}, 0 (root) suggested")
 
 
-def _check_slot_memory(file: File, have: Header, force: bool) -> None:
-    needed = kernel.slot_memory(have.pages)
+def _check_slot_memory(file: File, have: Header, extra_slot_bytes: int, force: bool) -> None:
+    needed = kernel.slot_memory(have.pages) + have.pages * extra_slot_bytes
     try:
         available = kernel.read_meminfo().get("MemAvailable")
     except OSError:

@@ -23,6 +23,7 @@ and the tag::
     1224    u32 page size in bytes
     1228    u32 flags, 0
     1232    u32 CRC-32 of the page, with UUID, label, magic and this field taken as zero
+    1236    on a device that stands in for a ghost (flag 1): path of the ghost, padded with NUL
 
 Everything that a relabel or a resize changes lies in the sector from `SECTOR`.
 """
@@ -51,6 +52,8 @@ TUXONICE_MAGIC = b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"
 TAG_MAGIC = b"GHOSTSWP"
 TAG_VERSION = 1
 TAG_LENGTH = 32
+STANDS_IN = 1
+"""Tag flag: this is not the ghost but a device that stands in for it."""
 LABEL_BYTES = 15
 """Longest label in bytes: the 16th is NUL."""
 
@@ -125,6 +128,13 @@ class Header(NamedTuple):
             return None
         text = self.uuid.hex()
         return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+    @property
+    def stands_in_for(self) -> str | None:
+        """On a device that stands in for a ghost, where that was, "" if not known; else None."""
+        if self.ghost_version != TAG_VERSION or not self.tag.flags & STANDS_IN or self.tag.crc != crc(self):
+            return None
+        return os.fsdecode(self.tag.rest.rstrip(b"\0"))
 
     @property
     def hibernation(self) -> str | None:
@@ -212,9 +222,26 @@ def declare(header: Header, pages: int) -> Header:
     """The same header for an area of `pages` pages; the tag, where there is one, follows."""
     header = header._replace(last_page=pages - 1)
     if header.ghost_version:
-        header = header._replace(tag=header.tag._replace(size=header.size))
-        header = header._replace(tag=header.tag._replace(crc=crc(header)))
+        header = _seal(header._replace(tag=header.tag._replace(size=header.size)))
     return header
+
+
+def _seal(header: Header) -> Header:
+    return header._replace(tag=header.tag._replace(crc=crc(header)))
+
+
+def stand_in(ghost_header: Header, path: str) -> Header:
+    """The header of a device that stands in for the ghost `path`; a path too long for it is left out."""
+    new = ghost(
+        ghost_header.pages,
+        ghost_header.page_size,
+        uuid=ghost_header.uuid,
+        label=ghost_header.label[:LABEL_BYTES],
+    )
+    data = os.fsencode(path)
+    room = len(new.tag.rest)
+    rest = data.ljust(room, b"\0") if len(data) <= room else bytes(room)
+    return _seal(new._replace(tag=new.tag._replace(flags=STANDS_IN, rest=rest)))
 
 
 def ghost(

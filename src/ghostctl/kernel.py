@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 
+from .report import trace
+
 CANNOT_SWAP = frozenset(
     {"tmpfs", "overlay", "nfs", "nfs4", "9p", "fuse", "fuseblk", "cifs", "smb3", "ceph", "virtiofs"}
 )
@@ -55,6 +57,19 @@ def may_have_ghosts(path: str = "/proc/kallsyms") -> bool | None:
     except OSError:
         return None
     return b" nr_real_swapfiles" in data if data else None
+
+
+def write_attribute(path: str, value: str) -> None:
+    """Writes a file of sysfs, in the one write(2) that it takes. Raises `OSError`."""
+    trace(f"{value!r} > {path}")
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(fd)
 
 
 def filesystem(fd: int) -> str | None:

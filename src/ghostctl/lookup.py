@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from . import fstab
 from .errors import Error, NotFound
 from .report import trace
 from .swaps import Area
+
+if TYPE_CHECKING:
+    from .backends import Realisation
+    from .ghostfile import File
 
 GHOST_DIRECTORY = "/var/lib/ghost"
 """The usual place for ghosts."""
@@ -57,8 +62,23 @@ def resolve(spec: str, areas: Sequence[Area] = (), fstab_path: str = fstab.PATH)
     if not matches:
         raise NotFound("no such swap area", path=spec)
     if len(matches) > 1:
+        # a device that stands in for the ghost found is not another one
+        matches = {key: path for key, path in matches.items() if not _stands_in(path)} or matches
+    if len(matches) > 1:
         raise Error(f"is ambiguous: {' and '.join(sorted(matches.values()))} have it", path=spec)
     return next(iter(matches.values()))
+
+
+def _stands_in(path: str) -> bool:
+    from . import ghostfile
+
+    if not path.startswith("/dev/"):
+        return False
+    try:
+        with ghostfile.look(path) as file:
+            return file.header is not None and file.header.stands_in_for is not None
+    except (OSError, Error):
+        return False
 
 
 def _identity(st: os.stat_result) -> tuple[int, ...]:
@@ -96,17 +116,69 @@ def find_active(spec: str, areas: Sequence[Area], fstab_path: str = fstab.PATH) 
     if by_name:
         return by_name
     path = resolve(spec, areas, fstab_path)
+    what = "is not active"
     try:
         st = os.stat(path)
     except OSError as error:
-        raise NotFound(f"not active, and {error.strerror}", path=spec) from None
-    for area in areas:
-        if area.is_file(st):
-            return area
-    for realisation in backends.find(areas).values():
+        what = f"not active, and {error.strerror}"
+        deleted = os.path.realpath(path)
+        found = next((found for found in backends.find(areas).values() if found.ghost == deleted), None)
+        area = found and found.area
+    else:
+        area = next((area for area in areas if area.is_file(st)), None) or _standing_in_for(path, areas)
+    if area is None:
+        raise NotFound(what, path=spec)
+    return area
+
+
+def _standing_in_for(path: str, areas: Sequence[Area]) -> Area | None:
+    from . import backends, ghostfile
+
+    realisations = backends.find(areas)
+    if not realisations:
+        return None
+    try:
+        with ghostfile.look(path) as file:
+            return realising(file, realisations)
+    except (OSError, Error) as error:
+        trace(f"{path}: {error}")
+        return None
+
+
+def realising(file: File, realisations: Mapping[str, Realisation]) -> Area | None:
+    """The active area that realises the ghost `file`: known by UUID or, without one, by its path."""
+    uuid = file.header and file.header.uuid_text
+    for found in realisations.values():
+        if found.uuid == uuid and (uuid is not None or _is_at(file, found.ghost)):
+            return found.area
+    return None
+
+
+def _is_at(file: File, path: str | None) -> bool:
+    try:
+        return path is not None and os.path.samestat(os.stat(path), file.st)
+    except OSError:
+        return False
+
+
+def ghost_of(realisation: Realisation, areas: Sequence[Area]) -> str | None:
+    """Path of the ghost file that an area realises, which may have moved; None when it is gone."""
+    from . import ghostfile
+
+    if realisation.ghost == realisation.area.path:
+        return realisation.ghost
+    if realisation.ghost is not None:
         try:
-            if realisation.ghost and os.path.samestat(os.stat(realisation.ghost), st):
-                return realisation.area
-        except OSError:
-            continue
-    raise NotFound("is not active", path=spec)
+            with ghostfile.look(realisation.ghost) as file:
+                if realising(file, {"": realisation}):
+                    return realisation.ghost
+        except (OSError, Error) as error:
+            trace(f"{realisation.area.name}: {error}")
+    if realisation.uuid is None:
+        return None
+    try:
+        path = resolve(f"UUID={realisation.uuid}", areas)
+    except (OSError, Error) as error:
+        trace(str(error))
+        return None
+    return None if _stands_in(path) else path

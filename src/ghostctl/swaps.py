@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 PROC_SWAPS = "/proc/swaps"
@@ -97,6 +97,6 @@ def read(path: str = PROC_SWAPS) -> list[Area]:
         return []
 
 
-def find(areas: list[Area], st: os.stat_result) -> Area | None:
+def find(areas: Sequence[Area], st: os.stat_result) -> Area | None:
     """The area that the file or device with this stat(2) result realises, by device and inode."""
     return next((area for area in areas if area.is_file(st)), None)

@@ -199,25 +199,14 @@ def apply(values: Mapping[str, str], root: str = "/") -> dict[str, str]:
     except BaseException:
         for name in sorted(touched.keys() & old.keys(), key="enabled".__eq__):
             with suppress(OSError):
-                _write(name, old[name], root)
+                kernel.write_attribute(os.path.join(root, PARAMETERS, name), old[name])
         raise
     return {name: old[name] for name in values}
 
 
-def _write(name: str, value: str, root: str) -> None:
-    path = os.path.join(root, PARAMETERS, name)
-    try:
-        # unbuffered: the kernel's answer is that to this one write(2)
-        with open(path, "wb", buffering=0) as file:
-            file.write(value.encode("ascii"))
-    except OSError as error:
-        error.filename = path
-        raise
-
-
 def _set(name: str, value: str, root: str) -> None:
     try:
-        _write(name, value, root)
+        kernel.write_attribute(os.path.join(root, PARAMETERS, name), value)
     except OSError as error:
         if error.errno == errno.ENOENT and name in ("compressor", "zpool"):
             hint = f"loaded are: {', '.join(compressors(root))}" if name == "compressor" else None

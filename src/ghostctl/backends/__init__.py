@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
+from ..report import trace
+
 if TYPE_CHECKING:
     from ..ghostfile import File
     from ..swaps import Area
 
-NAMES = ("file",)
+NAMES = ("file", "zram")
 """All backends, in the order in which `auto` and hints name them."""
 
 
@@ -22,6 +24,10 @@ class Options(NamedTuple):
     """0..32767; None or -1 leave it to the kernel."""
     discard: str | None = None
     """A key of `syscalls.DISCARD_FLAGS`."""
+    compressor: str | None = None
+    """Of zram; None leaves it to the kernel."""
+    memory_limit: int | None = None
+    """Bytes of memory that zram may take; None is no limit."""
 
 
 class Realisation(NamedTuple):
@@ -30,13 +36,17 @@ class Realisation(NamedTuple):
     area: Area
     backend: str
     ghost: str | None
-    """Path of the ghost file, where there is one."""
+    """Where the ghost file was when the area became active, if that is known."""
+    uuid: str | None
+    """Its UUID, where it had one."""
 
 
 class Backend(Protocol):
     """The functions that a module of this package has."""
 
     NEEDS_ZSWAP: bool
+    EXTRA_SLOT_BYTES: int
+    """Kernel memory for each page, besides what swapon(2) takes."""
 
     def unavailable(self) -> str | None:
         """Why the running kernel cannot offer this; None when it can, or when only a try will tell."""
@@ -54,6 +64,9 @@ class Backend(Protocol):
     def deactivate(self, area: Area) -> None:
         """Takes down an area that `find` yields, and what was set up for it. Raises `OSError`."""
 
+    def recover(self) -> None:
+        """Clears away, or names to the user, what a killed process left behind."""
+
 
 def get(name: str) -> Backend:
     """The backend of that name."""
@@ -63,3 +76,12 @@ def get(name: str) -> Backend:
 def find(areas: Sequence[Area]) -> dict[str, Realisation]:
     """What realises ghosts among the active areas, by the areas' names."""
     return {found.area.name: found for name in NAMES for found in get(name).find(areas)}
+
+
+def recover() -> None:
+    """Clears away what killed processes left behind, as far as this user may."""
+    for name in NAMES:
+        try:
+            get(name).recover()
+        except PermissionError as error:
+            trace(f"backend {name}: {error}")

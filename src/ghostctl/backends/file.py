@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..swaps import Area
 
 NEEDS_ZSWAP = True
+EXTRA_SLOT_BYTES = 0
 
 
 def unavailable() -> str | None:
@@ -39,9 +40,13 @@ def find(areas: Sequence[Area]) -> Iterator[Realisation]:
     """Areas of type ``ghost`` that are files."""
     for area in areas:
         if area.type == "ghost" and area.name.startswith("/") and not area.name.startswith("/dev/"):
-            yield Realisation(area, "file", area.path)
+            yield Realisation(area, "file", area.path, None)
 
 
 def deactivate(area: Area) -> None:
     """swapoff(2)."""
     syscalls.swapoff(area.path)
+
+
+def recover() -> None:
+    """swapon(2) on a file leaves nothing behind."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 
 from .. import backends, lookup, swaps
-from ..errors import UsageError
+from ..errors import NotFound, UsageError
 from .options import area_specs, define, each, every, taking_down
 
 
@@ -36,5 +36,15 @@ def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) ->
         if kind == "ghost":
             ghosts = backends.find(areas)
             areas = [area for area in areas if area.name in ghosts or area.is_ghost]
-        return every(areas, lambda area: taking_down(area, force))
-    return each(specs, lambda spec: taking_down(lookup.find_active(spec, swaps.read()), force))
+        status = every(areas, lambda area: taking_down(area, force))
+        backends.recover()
+        return status
+    return each(specs, lambda spec: taking_down(_find(spec), force))
+
+
+def _find(spec: str) -> swaps.Area:
+    try:
+        return lookup.find_active(spec, swaps.read())
+    except NotFound:
+        backends.recover()
+        raise

@@ -7,7 +7,7 @@ import os
 
 import click
 
-from .. import activation, backends, fstab, ghostfile, lookup, report, swaps
+from .. import activation, backends, fstab, ghostfile, lookup, report, sizes, swaps
 from ..errors import Error, NotFound, UsageError
 from ..syscalls import DISCARD_FLAGS
 from .options import area_specs, define, each, every
@@ -114,6 +114,10 @@ def _discard_option(arg: str) -> str:
     metavar="LIST",
     help="Backends to try, in order, when the kernel takes no ghosts.",
 )
+@click.option("--compressor", metavar="NAME", help="Of zram (default: the kernel's).")
+@click.option(
+    "--memory-limit", type=sizes.parse, metavar="SIZE", help="Memory that zram may take (default: no limit)."
+)
 @click.option("--enable-zswap", is_flag=True, help="Turn zswap on when it is off.")
 @click.option("-f", "--force", is_flag=True, help="Warn where a check would refuse.")
 def command(
@@ -127,6 +131,8 @@ def command(
     fixpgsz: bool,
     backend: str,
     fallback: tuple[str, ...] | None,
+    compressor: str | None,
+    memory_limit: int | None,
     enable_zswap: bool,
     force: bool,
 ) -> int:
@@ -138,7 +144,7 @@ def command(
     if bool(specs) == every_ghost:
         raise UsageError("on: give either SPEC or --all", hint="try 'ghostctl on --help'")
     request = activation.Request(
-        backends.Options(priority, discard),
+        backends.Options(priority, discard, compressor, memory_limit),
         backend,
         fallback or (),
         force,

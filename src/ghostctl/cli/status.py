@@ -32,6 +32,13 @@ class _Row:
 
         return backends.find([self.area]).get(self.area.name)
 
+    @property
+    def ghost(self) -> str | None:
+        """Empty without permission, too."""
+        from .. import lookup
+
+        return self.realisation and lookup.ghost_of(self.realisation, [self.area])
+
     @cached_property
     def identity(self) -> tuple[str | None, str | None]:
         """UUID and label; empty without permission."""
@@ -83,9 +90,7 @@ COLUMNS: tuple[Column[_Row], ...] = (
     Column("LABEL", "label in the header", lambda row: row.identity[1]),
     Column("USE%", "share in use", lambda row: _share(row.area), "percent"),
     Column("BACKEND", "what makes a ghost active", lambda row: row.realisation and row.realisation.backend),
-    Column(
-        "GHOST", "ghost file that the area realises", lambda row: row.realisation and row.realisation.ghost
-    ),
+    Column("GHOST", "ghost file that the area realises", lambda row: row.ghost),
     Column("PAGES", "usable pages", lambda row: row.area.size // sizes.page_size(), "number"),
     Column("BACKING", "filesystem of a file, model or name of a device", lambda row: row.backing),
 )

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""/run/ghostctl: locks between processes, and what has to be known until the next boot."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from .errors import Busy
+
+PATH = "/run/ghostctl"
+
+_LOCK_TRIES = 200
+_LOCK_PAUSE = 0.05
+"""Seconds between two tries."""
+
+
+class Journal:
+    """What was there before a change of the kernel that gives no name to what it will make.
+
+    Written before that change, cleared once what it made is known: words in it mean a process that was
+    killed in between.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self) -> list[str] | None:
+        """The words of an interrupted change; None when there was none."""
+        data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
+        # the line end is what tells a whole entry from one that a kill cut off, before anything was changed
+        return data.split() if data.endswith("\n") else None
+
+    def write(self, words: Iterable[str]) -> None:
+        """Notes what is there."""
+        self.clear()
+        os.pwrite(self._fd, f"{' '.join(words)}\n".encode("ascii"), 0)
+
+    def clear(self) -> None:
+        """Says that the change is complete."""
+        os.ftruncate(self._fd, 0)
+
+
+@contextmanager
+def locked(name: str) -> Iterator[Journal]:
+    """Keeps other processes away from what `name` stands for; yields its journal.
+
+    Raises `Busy` when the lock stays taken, and `OSError`.
+    """
+    os.makedirs(PATH, mode=0o700, exist_ok=True)
+    path = os.path.join(PATH, f"{name}.lock")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_LOCK_PAUSE)
+        else:
+            raise Busy("another process holds this lock", path=path)
+        yield Journal(fd)
+    finally:
+        os.close(fd)
