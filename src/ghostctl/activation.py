@@ -150,6 +150,10 @@ def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Re
             refusals.append(error)
             continue
         report.trace(f"{file.path}: active by backend {name}")
+        for refusal in refusals:
+            if refusal.hint:
+                # not for want of ghosts in the kernel: the user can do something about it
+                report.warn(file.path, f"{refusal.what}: active by {name} instead", refusal.hint)
         if backend.NEEDS_ZSWAP:
             _warn_pool(file, areas)
         return

@@ -14,7 +14,6 @@ from typing import NamedTuple
 TEMPORARY = ".ghostctl-new"
 """Name of the unfinished file in a directory. One name: what a crash leaves, the next run removes."""
 
-
 _LOCK_TRIES = 100
 _LOCK_PAUSE = 0.05
 """Seconds between two tries."""
