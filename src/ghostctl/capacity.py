@@ -13,6 +13,9 @@ from .zswap import Zswap
 ASSUMED_RATIO = 3.0
 """Stored to pool bytes, taken where there is too little in zswap to measure it by."""
 
+_MOST_BY_ZPOOL = {"zbud": 2.0, "z3fold": 3.0}
+"""These allocators keep at most so many compressed pages in one page."""
+
 _LEAST_STORED = 4 << 20
 """Bytes in zswap below which their ratio says nothing about the next ones."""
 
@@ -63,7 +66,8 @@ def ratio(state: Zswap | None) -> tuple[float, bool]:
     """The ratio to reckon with, and whether it is measured."""
     if state is not None and state.ratio is not None and state.stored and state.stored >= _LEAST_STORED:
         return state.ratio, True
-    return ASSUMED_RATIO, False
+    zpool = state.zpool if state is not None and state.zpool else ""
+    return min(ASSUMED_RATIO, _MOST_BY_ZPOOL.get(zpool, ASSUMED_RATIO)), False
 
 
 def pool_holds(state: Zswap | None, at: float | None = None) -> int | None:
@@ -96,3 +100,11 @@ def measure(areas: Iterable[Area], state: Zswap | None) -> Capacity | None:
             room = int(max(state.pool_limit - state.pool, 0) * at)
     size = sum(area.size for area in ghosts)
     return Capacity(size, size - sum(area.used for area in ghosts), room, holds, at, measured)
+
+
+def recommended_size(holds: int) -> int:
+    """A size to declare, header page included, of which the slots run out before the pool does.
+
+    What a pool `holds` is known at a ratio that the next pages need not have: a tenth stays free.
+    """
+    return holds * 9 // 10 >> 20 << 20

@@ -193,6 +193,7 @@ class Request(NamedTuple):
             and have.label == wanted.label
             and (not have.ghost_version or have.tag.crc == header.crc(have))
             and stat.S_IMODE(old.st.st_mode) == 0o600
+            and old.st.st_blocks * 512 >= old.st.st_size
         )
 
     def may_replace(self, old: File) -> bool:

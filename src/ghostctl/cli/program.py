@@ -20,6 +20,7 @@ COMMANDS = {
     "on": "Activate swap areas.",
     "off": "Deactivate swap areas.",
     "status": "Show the active swap areas and zswap.",
+    "doctor": "Check whether this machine can use ghosts, and is set up well.",
     "zswap": "Show or set what holds the pages of ghosts.",
 }
 """Names and one-line helps, here so that `ghostctl --help` need not import every command."""
@@ -27,7 +28,7 @@ COMMANDS = {
 SECTIONS = {
     "Ghost files": ("mkghost", "inspect", "verify", "label", "resize"),
     "Swap areas": ("on", "off", "status"),
-    "This machine": ("zswap",),
+    "This machine": ("doctor", "zswap"),
 }
 
 

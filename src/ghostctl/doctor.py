@@ -1,0 +1,646 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Can this machine use ghosts, and is it set up well: checks, each with what it saw and what to do."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from . import backends, capacity, fstab, ghostfile, kernel, lookup, report, sizes, swaps, zswap
+from .errors import Error
+from .header import Header
+from .sizes import human
+from .swaps import Area
+
+Status = Literal["OK", "WARN", "FAIL"]
+
+LEAST_POOL_PERCENT = 10
+"""A smaller pool is hardly worth the slots of a ghost; the kernel's default is 20."""
+_POOL_PERCENT = 20
+_NEARLY_FULL = 90
+_SLOT_MEMORY_SHARE = 10
+_LARGEST_PRIORITY = 32767
+_CGROUPS = "sys/fs/cgroup"
+_RESUME_CONF = "etc/initramfs-tools/conf.d/resume"
+
+
+class Finding(NamedTuple):
+    """What a check saw."""
+
+    status: Status
+    seen: str
+    fix: tuple[str, ...] = ()
+    """Commands for a shell, to be run in this order."""
+
+
+class Interfaces(NamedTuple):
+    """What the kernel offers; None: only a try (`probe`) could tell."""
+
+    file: bool | None
+    ghostswap: bool
+    xswap: bool
+    zram: bool
+
+    @property
+    def has_ghosts(self) -> bool | None:
+        """Whether any kind of ghost swap is there."""
+        return True if self.ghostswap or self.xswap else self.file
+
+    def __str__(self) -> str:
+        words = {True: "yes", False: "no", None: "unknown"}
+        return ", ".join(f"{name}: {words[value]}" for name, value in self._asdict().items())
+
+
+class Ghost(NamedTuple):
+    """A file that is, or is to be, a ghost."""
+
+    path: str
+    header: Header | None
+    problems: tuple[ghostfile.Problem, ...]
+    device: int
+    block: int | None
+    """Its place on the device in pages: what resume_offset= would be."""
+
+
+class Machine:
+    """What the checks look at, read when one asks for it. `root` is not "/" in tests only."""
+
+    def __init__(self, root: str = "/", probed: bool | None = None) -> None:
+        self.root = root
+        self.probed = probed
+
+    def at(self, path: str) -> str:
+        """Where a path of this machine really is."""
+        return os.path.join(self.root, path.lstrip("/"))
+
+    def text(self, path: str) -> str:
+        """A small file; empty when it is not there or not readable."""
+        try:
+            with open(self.at(path), encoding="utf-8", errors="surrogateescape") as file:
+                return file.read()
+        except OSError:
+            return ""
+
+    @cached_property
+    def areas(self) -> list[Area]:
+        return swaps.read(self.at(swaps.PROC_SWAPS))
+
+    @cached_property
+    def state(self) -> zswap.Zswap | None:
+        return zswap.read(self.root)
+
+    @cached_property
+    def realised(self) -> dict[str, backends.Realisation]:
+        return backends.find(self.areas)
+
+    @cached_property
+    def interfaces(self) -> Interfaces:
+        def offers(name: str) -> bool:
+            return name in backends.NAMES and backends.get(name).unavailable() is None
+
+        file = self.probed
+        if file is None and any(found.backend == "file" for found in self.realised.values()):
+            file = True
+        if file is None:
+            file = kernel.may_have_ghosts(self.at("proc/kallsyms"))
+            if file and os.path.isdir(self.at("sys/kernel/mm/xswap")):
+                # that interface has the same symbol
+                file = None
+        return Interfaces(file, offers("ghostswap"), offers("xswap"), offers("zram"))
+
+    @cached_property
+    def lines(self) -> list[fstab.Line]:
+        try:
+            return fstab.read(self.at(fstab.PATH))
+        except OSError:
+            return []
+
+    @cached_property
+    def ghosts(self) -> list[Ghost]:
+        """The ghosts in fstab, in the usual directory, and those that are active."""
+        found = {}
+        for path, certain in self._candidates():
+            if path in found:
+                continue
+            try:
+                with ghostfile.look(self.at(path)) as file:
+                    if certain or file.is_ghost or file.header is None:
+                        problems = tuple(ghostfile.verify(file))
+                        found[path] = Ghost(path, file.header, problems, file.st.st_dev, _block(file))
+            except (OSError, Error) as error:
+                report.trace(f"{path}: {error}", 2)
+        return list(found.values())
+
+    def _candidates(self) -> Iterator[tuple[str, bool]]:
+        for found in self.realised.values():
+            if found.ghost:
+                yield found.ghost, True
+        for line in fstab.iter_swap(self.lines):
+            if line.spec is not None and line.spec.startswith("/") and not line.spec.startswith("/dev/"):
+                yield line.spec, fstab.declares_ghost(line)
+        try:
+            for name in sorted(os.listdir(self.at(lookup.GHOST_DIRECTORY))):
+                path = os.path.join(lookup.GHOST_DIRECTORY, name)
+                if not name.startswith(".") and stat.S_ISREG(os.lstat(self.at(path)).st_mode):
+                    yield path, True
+        except OSError:
+            return
+
+    def area_of(self, ghost: Ghost) -> Area | None:
+        """The active area that realises a ghost."""
+        return next((found.area for found in self.realised.values() if found.ghost == ghost.path), None)
+
+    def line_of(self, path: str) -> fstab.Line | None:
+        """The line of fstab that names a file."""
+        return next((line for line in fstab.iter_swap(self.lines) if line.spec == path), None)
+
+    @cached_property
+    def holds(self) -> int | None:
+        """Bytes of pages that zswap's pool holds, or would hold if zswap were on."""
+        return self.state and capacity.pool_holds(self.state._replace(enabled=True))
+
+    @property
+    def example(self) -> str:
+        """A ghost to name in a command: one of this machine's, or the usual one."""
+        return self.ghosts[0].path if self.ghosts else os.path.join(lookup.GHOST_DIRECTORY, "swap0")
+
+
+def _block(file: ghostfile.File) -> int | None:
+    # include/uapi/linux/fs.h, FIGETBSZ and FIBMAP: root only
+    try:
+        size = struct.unpack("i", fcntl.ioctl(file.fd, 2, bytes(4)))[0]
+        first = struct.unpack("I", fcntl.ioctl(file.fd, 1, bytes(4)))[0]
+    except OSError:
+        return None
+    return int(first * size // sizes.page_size())
+
+
+def _check_kernel(machine: Machine) -> Iterator[Finding]:
+    offers = machine.interfaces
+    seen = f"{kernel.release()}: {offers}"
+    stand_ins = sorted({f.backend for f in machine.realised.values() if f.backend != "file"})
+    if offers.has_ghosts:
+        yield Finding("OK", seen)
+    elif stand_ins:
+        yield Finding("OK", f"{seen}; ghosts are active by {', '.join(stand_ins)}")
+    elif offers.file is None:
+        yield Finding("WARN", f"{seen}: only a try can tell", ("ghostctl doctor --probe",))
+    elif offers.zram:
+        make = () if machine.ghosts else (_make(machine, machine.example),)
+        yield Finding(
+            "FAIL",
+            f"{seen}: no ghost swap, but zram can stand in",
+            (*make, _on(machine)),
+        )
+    else:
+        yield Finding("FAIL", f"{seen}: no ghost swap, and nothing to stand in; another kernel is needed")
+
+
+def _good_size(machine: Machine) -> str:
+    return f"{capacity.recommended_size(machine.holds or sizes.ram_bytes() // 2) >> 20}M"
+
+
+def _make(machine: Machine, path: str, size: str | None = None, *options: str) -> str:
+    words = ("ghostctl", "mkghost", *options, "-s", size or _good_size(machine), path)
+    parent = os.path.dirname(path)
+    mkdir = "" if os.path.isdir(machine.at(parent)) else f"mkdir -p {shlex.quote(parent)} && "
+    return mkdir + shlex.join(words)
+
+
+def _needs_zswap(machine: Machine) -> bool:
+    others = [found for found in machine.realised.values() if found.backend != "zram"]
+    return bool(others) or machine.interfaces.has_ghosts is not False
+
+
+def _check_zswap(machine: Machine) -> Iterator[Finding]:
+    state = machine.state
+    if state is not None and state.enabled:
+        yield Finding("OK", " ".join(filter(None, ("on,", state.compressor, state.zpool))))
+    elif not _needs_zswap(machine):
+        yield Finding("OK", "not needed: this kernel has no ghost swap")
+    elif state is None:
+        yield Finding("FAIL", "this kernel has no zswap: nothing could be swapped to a ghost")
+    else:
+        yield Finding(
+            "FAIL",
+            "is off: nothing can be swapped to a ghost",
+            ("ghostctl zswap set enabled=yes --persist",),
+        )
+
+
+def _check_pool(machine: Machine) -> Iterator[Finding]:
+    state = machine.state
+    if state is None or state.max_pool_percent is None or state.pool_limit is None:
+        yield Finding("OK", "no zswap")
+        return
+    seen = f"may take {human(state.pool_limit)}, {state.max_pool_percent}% of memory"
+    if state.max_pool_percent < LEAST_POOL_PERCENT:
+        fix = f"ghostctl zswap set max_pool_percent={_POOL_PERCENT} --persist"
+        yield Finding("FAIL", f"{seen}: too little to be of use", (fix,))
+    elif state.fill is not None and state.fill >= _NEARLY_FULL:
+        more = min(state.max_pool_percent + 20, 60)
+        fixes = (f"ghostctl zswap set max_pool_percent={more}",) if more > state.max_pool_percent else ()
+        yield Finding("WARN", f"{seen}, and is {state.fill}% full", fixes)
+    else:
+        yield Finding("OK", seen if state.fill is None else f"{seen}; {state.fill}% of it is in use")
+
+
+def _check_size(machine: Machine) -> Iterator[Finding]:
+    holds = machine.holds
+    ghosts = [ghost for ghost in machine.ghosts if ghost.header and not _by_zram(machine, ghost)]
+    if holds is None or not _needs_zswap(machine):
+        yield Finding("OK", "no zswap to hold them")
+        return
+    declared = sum(ghost.header.size for ghost in ghosts if ghost.header)
+    seen = f"{human(declared)} declared, zswap's pool holds about {human(holds)}"
+    if declared <= holds:
+        yield Finding("OK", seen)
+        return
+    above = [
+        area.name
+        for area in machine.areas
+        if not area.is_ghost
+        and all(found and area.prio > found.prio for found in map(machine.area_of, ghosts))
+    ]
+    if above:
+        yield Finding("OK", f"{seen}; {', '.join(above)} has the higher priority and takes the rest")
+        return
+    largest = max(ghosts, key=lambda ghost: ghost.header.size if ghost.header else 0)
+    assert largest.header is not None
+    fits = f"{capacity.recommended_size(max(holds - (declared - largest.header.size), 0)) >> 20}M"
+    fixes = []
+    if fits != "0M":
+        quoted = shlex.quote(largest.path)
+        cycle = "--cycle " if machine.area_of(largest) else ""
+        fixes.append(f"ghostctl resize {cycle}{quoted} {fits}")
+        line = machine.line_of(largest.path)
+        if line is not None and line.option("x-ghost.size"):
+            fixes.append(_edit_fstab(largest.path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={fits}"))
+    yield Finding("FAIL", f"{seen}: once that is full, nothing goes on to another area", tuple(fixes))
+
+
+def _by_zram(machine: Machine, ghost: Ghost) -> bool:
+    area = machine.area_of(ghost)
+    return area is not None and machine.realised[area.name].backend == "zram"
+
+
+def _edit_fstab(path: str, pattern: str, replacement: str) -> str:
+    name = fstab.encode(path).decode("utf-8", "surrogateescape")
+    # the text is a pattern of sed, in which | stands for nothing
+    literal = "".join(
+        f"[{char}]" if char in ".*^$" else "\\" + char if char in "\\[]|" else char for char in name
+    )
+    script = f"\\|^[[:space:]]*{literal}[[:space:]]|s|{pattern}|{replacement}|"
+    return f"sed -i {shlex.quote(script)} /{fstab.PATH.lstrip('/')}"
+
+
+def _check_slots(machine: Machine) -> Iterator[Finding]:
+    ghosts = [ghost for ghost in machine.ghosts if ghost.header]
+    needed = sum(kernel.slot_memory(ghost.header.pages) for ghost in ghosts if ghost.header)
+    total = sizes.ram_bytes()
+    seen = f"{human(needed)} of kernel memory for the slots of {len(ghosts)} ghosts"
+    if needed * _SLOT_MEMORY_SHARE > total:
+        yield Finding("WARN", f"{seen}: more than {100 // _SLOT_MEMORY_SHARE}% of {human(total)}")
+    else:
+        yield Finding("OK", seen)
+
+
+def _file_check(ids: frozenset[str] | None, fine: str) -> Callable[[Machine], Iterator[Finding]]:
+    """A check for some problems of `ghostfile.verify`; None takes those of no other check."""
+
+    def check(machine: Machine) -> Iterator[Finding]:
+        found = False
+        for ghost in machine.ghosts:
+            problems = [p for p in ghost.problems if (p.id in ids if ids else p.id not in _OWN_CHECK)]
+            if not problems:
+                continue
+            found = True
+            fixes = dict.fromkeys(_fix_file(machine, ghost, problem.id) for problem in problems)
+            yield Finding(
+                "FAIL" if any(problem.severity == "error" for problem in problems) else "WARN",
+                f"{ghost.path}: {'; '.join(problem.message for problem in problems)}",
+                tuple(filter(None, fixes)),
+            )
+        if not found:
+            yield Finding("OK", fine.format(len(machine.ghosts)))
+
+    return check
+
+
+_OWN_CHECK = frozenset({"pagesize", "holes", "mode", "owner"})
+
+
+def _fix_file(machine: Machine, ghost: Ghost, problem: str) -> str:
+    path, quoted = ghost.path, shlex.quote(ghost.path)
+    if problem == "mode":
+        return f"chmod 600 {quoted}"
+    if problem == "owner":
+        return f"chown root: {quoted}"
+    if problem == "hibernation":
+        return ""
+    line = machine.line_of(path)
+    size = line.option("x-ghost.size") if line else None
+    if ghost.header is None:
+        # whatever it is, it is not thrown away
+        return f"mv -n {quoted} {shlex.quote(path + '.old')} && {_make(machine, path, size)}"
+    if ghost.header.pages >= sizes.MIN_PAGES:
+        size = str(ghost.header.size)
+    if problem == "filesystem":
+        path = os.path.join(lookup.GHOST_DIRECTORY, os.path.basename(path))
+    return _make(machine, path, size, "--if-needed")
+
+
+def _check_active(machine: Machine) -> Iterator[Finding]:
+    if machine.realised:
+        names = ", ".join(found.ghost or name for name, found in machine.realised.items())
+        yield Finding("OK", names)
+    elif not machine.ghosts:
+        yield Finding("WARN", "no ghost is there", (_make(machine, machine.example), _on(machine)))
+    else:
+        yield Finding("WARN", "no ghost is active", (_on(machine),))
+
+
+def _on(machine: Machine) -> str:
+    fallback = "--fallback zram " if machine.interfaces.has_ghosts is False else ""
+    return f"ghostctl on {fallback}{shlex.quote(machine.example)}"
+
+
+def _check_priority(machine: Machine) -> Iterator[Finding]:
+    found = False
+    for realisation in machine.realised.values():
+        area = realisation.area
+        above = [
+            other
+            for other in machine.areas
+            if other.name not in machine.realised and not other.is_ghost and other.prio > area.prio
+        ]
+        if not above or _is_overflow(machine, above):
+            continue
+        found = True
+        names = ", ".join(other.name for other in above)
+        kind = "compresses as well" if any(_is_zram(other) for other in above) else "is slower"
+        yield Finding(
+            "WARN",
+            f"{names} is above {realisation.ghost or area.name} and {kind}: "
+            "the ghost gets pages only once it is full",
+            tuple(_raise(machine, realisation, above)),
+        )
+    if not found:
+        text = ", ".join(f"{area.name} {area.prio}" for area in machine.areas) or "no active area"
+        yield Finding("OK", text)
+
+
+def _is_zram(area: Area) -> bool:
+    return area.name.startswith("/dev/zram")
+
+
+def _is_overflow(machine: Machine, above: list[Area]) -> bool:
+    """An ordinary area above a ghost that is larger than the pool is how it should be."""
+    found = capacity.measure(machine.areas, machine.state)
+    return (
+        found is not None
+        and bool(found.holds)
+        and found.size > (found.holds or 0)
+        and not any(map(_is_zram, above))
+    )
+
+
+def _raise(machine: Machine, realisation: backends.Realisation, above: list[Area]) -> Iterator[str]:
+    top = max(other.prio for other in above)
+    if realisation.ghost is None:
+        return
+    if top < _LARGEST_PRIORITY:
+        quoted = shlex.quote(realisation.ghost)
+        fallback = "" if realisation.backend == "file" else f"--fallback {realisation.backend} "
+        yield f"ghostctl off {quoted}"
+        yield f"ghostctl on {fallback}-p {top + 1} {quoted}"
+        line = machine.line_of(realisation.ghost)
+        if line is not None and line.option("pri"):
+            yield _edit_fstab(realisation.ghost, "pri=-*[0-9]*", f"pri={top + 1}")
+        return
+    for other in above:
+        quoted = shlex.quote(other.name)
+        yield f"ghostctl off {quoted}"
+        yield f"ghostctl on -p {max(realisation.area.prio - 1, 0)} {quoted}"
+
+
+def _check_fstab(machine: Machine) -> Iterator[Finding]:
+    lines = [line for line in fstab.iter_swap(machine.lines) if _is_ghost_line(line)]
+    found = False
+    for line in lines:
+        for finding in _check_line(machine, line):
+            found = True
+            yield finding
+    if not found:
+        yield Finding("OK", f"{len(lines)} lines declare ghosts")
+
+
+def _is_ghost_line(line: fstab.Line) -> bool:
+    return fstab.declares_ghost(line) or str(line.spec).startswith(lookup.GHOST_DIRECTORY + "/")
+
+
+def _check_line(machine: Machine, line: fstab.Line) -> Iterator[Finding]:
+    path = str(line.spec)
+    where = f"line {line.number}, {path}"
+    size = line.option("x-ghost.size")
+    if size is not None:
+        try:
+            sizes.to_pages(sizes.parse(size), sizes.page_size())
+        except Error as error:
+            good = _good_size(machine)
+            edit = _edit_fstab(path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={good}")
+            yield Finding("FAIL", f"{where}: {error.what}", (edit,))
+            size = good
+    if path.startswith("/") and not os.path.lexists(machine.at(path)):
+        yield Finding("FAIL", f"{where}: the file does not exist", (_make(machine, path, size),))
+    if line.has_option("x-systemd.makefs"):
+        edit = _edit_fstab(path, "x-systemd.makefs,*", "")
+        yield Finding("FAIL", f"{where}: systemd refuses x-systemd.makefs of a file", (edit,))
+    if not line.has_option("nofail"):
+        edit = _edit_fstab(path, r"\([[:space:]]swap[[:space:]]\{1,\}\)", r"\1nofail,")
+        yield Finding("WARN", f"{where}: no nofail, so a kernel without ghost swap fails the boot", (edit,))
+
+
+def _check_resume(machine: Machine) -> Iterator[Finding]:
+    words = dict(word.partition("=")[::2] for word in machine.text("proc/cmdline").split())
+    configured = dict(line.partition("=")[::2] for line in machine.text(_RESUME_CONF).split())
+    sources = (
+        (words.get("resume"), words.get("resume_offset"), "kernel command line"),
+        (configured.get("RESUME"), None, f"/{_RESUME_CONF}"),
+    )
+    found = False
+    for resume, offset, source in sources:
+        if resume is None:
+            continue
+        ghost = next((ghost for ghost in machine.ghosts if _is_resume(ghost, resume, offset)), None)
+        if ghost is None:
+            continue
+        found = True
+        if source.startswith("/"):
+            fixes = [f"echo RESUME=none > {source}", "update-initramfs -u"]
+        else:
+            script = 's|resume_offset=[^" ]* *||g; s|resume=[^" ]* *||g'
+            fixes = [f"sed -i '{script}' /etc/default/grub", "update-grub", "reboot"]
+        seen = f"{source}: resume={resume} is the ghost {ghost.path}, which can hold no hibernation image"
+        yield Finding("FAIL", seen, tuple(fixes))
+    if not found:
+        yield Finding("OK", "no resume= leads to a ghost")
+
+
+def _is_resume(ghost: Ghost, resume: str, offset: str | None) -> bool:
+    if resume in (ghost.path, f"file:{ghost.path}"):
+        return True
+    tag = lookup.tag(resume)
+    if ghost.header is not None and tag is not None and offset is None:
+        names = {"LABEL": ghost.header.label_text, "UUID": ghost.header.uuid_text}
+        return tag[1] == (names.get(tag[0]) or "")
+    return offset is not None and offset.isdecimal() and int(offset) == ghost.block
+
+
+def _check_swappiness(machine: Machine) -> Iterator[Finding]:
+    value = machine.text("proc/sys/vm/swappiness").strip()
+    if value == "0":
+        yield Finding(
+            "WARN",
+            "vm.swappiness is 0: the kernel swaps only when nothing else is left",
+            ("sysctl -w vm.swappiness=60",),
+        )
+    else:
+        yield Finding("OK", f"vm.swappiness is {value or 'unknown'}")
+
+
+def _check_cgroup(machine: Machine) -> Iterator[Finding]:
+    limited = []
+    for directory, _, files in os.walk(machine.at(_CGROUPS)):
+        if "memory.zswap.max" in files:
+            name = os.path.relpath(directory, machine.root)
+            if (
+                machine.text(f"{name}/memory.zswap.max").strip() == "0"
+                and machine.text(f"{name}/memory.swap.max").strip() != "0"
+            ):
+                limited.append("/" + name)
+    if limited:
+        yield Finding(
+            "WARN",
+            f"{len(limited)} cgroups may swap but not to zswap, so to no ghost: {', '.join(limited[:3])}",
+            tuple(f"echo max > {shlex.quote(name + '/memory.zswap.max')}" for name in limited[:3]),
+        )
+    else:
+        yield Finding("OK", "no cgroup is kept from zswap")
+
+
+class Check(NamedTuple):
+    """One entry of the table of checks."""
+
+    id: str
+    run: Callable[[Machine], Iterator[Finding]]
+    explanation: str
+
+
+CHECKS = (
+    Check(
+        "kernel",
+        _check_kernel,
+        "A ghost needs a kernel with ghost swap. Three interfaces exist, none of them in mainline: swapon(2) "
+        "of a ghost file (file), the device /dev/ghostswap (ghostswap), and /sys/kernel/mm/xswap (xswap). "
+        "Whether files are taken is known from an active ghost, from --probe, which swaps a throw-away ghost "
+        "on and off, or from the kernel's symbols. Any kernel with zram can stand in: ghostctl on "
+        "--fallback zram, or x-ghost.fallback=zram in fstab.",
+    ),
+    Check(
+        "zswap",
+        _check_zswap,
+        "A ghost has no storage: its pages live in zswap, or nowhere. With zswap off a page that gets a slot "
+        "stays in memory, so that the swap looks used and nothing is gained. "
+        "--persist keeps it on at the next boots.",
+    ),
+    Check(
+        "pool",
+        _check_pool,
+        "max_pool_percent of memory is what zswap may take for compressed pages. A full pool of a ghost "
+        "cannot be written back to anything: it refuses pages until some of them are needed again or freed.",
+    ),
+    Check(
+        "size",
+        _check_size,
+        "Declare no more than the pool limit times the compression ratio. Then the slots run out before the "
+        "pool does, and the kernel goes on to the next area or kills for memory in time. When the pool runs "
+        "out first, the kernel keeps trying the ghost: the machine stalls, with free swap in free(1). "
+        "Otherwise give an ordinary area the higher priority. The ratio is measured once a few MiB are in "
+        "zswap, before that assumed; ghostctl plan says more.",
+    ),
+    Check(
+        "slots",
+        _check_slots,
+        "swapon(2) takes about 0.8 MiB of kernel memory for each GiB that an area declares, whether it is "
+        "used or not.",
+    ),
+    Check(
+        "page-size",
+        _file_check(frozenset({"pagesize"}), "right in {} ghosts"),
+        "A ghost is one page of the kernel that activates it: the magic stands at the end of the page. One "
+        "made for pages of another size (arm64 has 4, 16 or 64 KiB) must be rewritten.",
+    ),
+    Check(
+        "holes",
+        _file_check(frozenset({"holes"}), "none in {} ghosts"),
+        "swapon(8) refuses a file whose allocated blocks are fewer than its size. Copying with cp --sparse "
+        "or restoring a backup makes such files on filesystems with small blocks.",
+    ),
+    Check(
+        "permissions",
+        _file_check(frozenset({"mode", "owner"}), "right on {} ghosts"),
+        "Only root may read or write a swap area: mode 0600, owner root. Whoever can write a ghost can "
+        "change what the next boot declares.",
+    ),
+    Check(
+        "header",
+        _file_check(None, "sound in {} ghosts"),
+        "What else ghostctl verify finds: signature, version, CRC of the tag, size, filesystem.",
+    ),
+    Check("active", _check_active, "A declared area does nothing until it is active: ghostctl on."),
+    Check(
+        "priority",
+        _check_priority,
+        "The kernel fills the area of highest priority first. zram above a ghost compresses the same pages "
+        "and leaves the ghost empty; a disk above it is slower, and right only where the ghost declares "
+        "more than the pool holds. Automatic priorities fall in the order of swapon. Set pri= in fstab.",
+    ),
+    Check(
+        "fstab",
+        _check_fstab,
+        "The lines of fstab that declare ghosts: their files exist or x-ghost.size says how to make them, "
+        "sizes make sense, and nofail keeps a boot going on a kernel without ghost swap.",
+    ),
+    Check(
+        "resume",
+        _check_resume,
+        "Hibernation writes memory to a swap area on disk. A ghost has no disk: the kernel leaves it out, "
+        "and a boot with resume= on a ghost looks for an image that cannot be there.",
+    ),
+    Check(
+        "swappiness",
+        _check_swappiness,
+        "vm.swappiness weighs swapping against dropping file pages. Swapping to memory is cheap: the "
+        "default of 60 is fine, up to 200 makes sense, 0 keeps ghosts empty until memory has run out.",
+    ),
+    Check(
+        "cgroup",
+        _check_cgroup,
+        "memory.zswap.max=0 keeps the pages of a cgroup out of zswap. With a ghost as the only area, what "
+        "runs in it is killed when it should be swapped.",
+    ),
+)
+
+
+def examine(machine: Machine) -> Iterator[tuple[str, Finding]]:
+    """Every check's findings, one or more each, in the order of the table."""
+    for check in CHECKS:
+        for finding in check.run(machine):
+            yield check.id, finding

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ghostctl import doctor, ghostfile, header, sizes
+from ghostctl.doctor import Finding, Interfaces, Machine
+
+MACHINES = Path(__file__).parent.parent / "data/machines"
+MIB = 1 << 20
+GHOST = "/var/lib/ghost/swap0"
+FSTAB = f"{GHOST} none swap defaults,nofail,pri=100,x-ghost.size=200M 0 0\n"
+
+
+class Prepared:
+    """A machine below a directory: 512 MiB of memory, zswap on, a sound ghost, its line in fstab."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        shutil.copytree(MACHINES / "linux-6.18", root)
+        self.write("proc/meminfo", "MemTotal: 524288 kB\nZswap: 0 kB\nZswapped: 0 kB\n")
+        self.write("proc/cmdline", "quiet\n")
+        self.write("proc/sys/vm/swappiness", "60\n")
+        self.write("sys/module/zswap/parameters/enabled", "Y\n")
+        self.write("sys/module/zswap/parameters/max_pool_percent", "20\n")
+        self.write("etc/fstab", FSTAB)
+        (root / "var/lib/ghost").mkdir(parents=True)
+        self.make(200 * MIB)
+        self.areas(f"{GHOST} ghost {200 << 10} 0 100")
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    @property
+    def ghost(self) -> Path:
+        return self.root / GHOST.lstrip("/")
+
+    def make(self, size: int, page_size: int = 4096) -> None:
+        new = header.ghost(size // page_size, page_size, uuid=bytes(range(16)), label=b"swap")
+        ghostfile.create(str(self.ghost), ghostfile.Request(new, force=True))
+
+    def areas(self, *lines: str) -> None:
+        self.write("proc/swaps", "\n".join(("Filename Type Size Used Priority", *lines, "")))
+
+    def find(self, check: str) -> list[Finding]:
+        machine = Machine(str(self.root))
+        machine.interfaces = Interfaces(file=True, ghostswap=False, xswap=False, zram=True)
+        return [finding for name, finding in doctor.examine(machine) if name == check]
+
+    def one(self, check: str) -> Finding:
+        (finding,) = self.find(check)
+        return finding
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    return Prepared(tmp_path / "root")
+
+
+needs_4k = pytest.mark.skipif(sizes.page_size() != 4096, reason="the stored machines have pages of 4 KiB")
+pytestmark = needs_4k
+
+
+@pytest.mark.parametrize("check", [check.id for check in doctor.CHECKS if check.id != "permissions"])
+def test_nothing_is_wrong(prepared: Prepared, check: str) -> None:
+    assert [finding.status for finding in prepared.find(check)] == ["OK"]
+
+
+def test_zswap_off(prepared: Prepared) -> None:
+    prepared.write("sys/module/zswap/parameters/enabled", "N\n")
+    finding = prepared.one("zswap")
+    assert finding.status == "FAIL"
+    assert finding.fix == ("ghostctl zswap set enabled=yes --persist",)
+
+
+def test_no_zswap(prepared: Prepared) -> None:
+    shutil.rmtree(prepared.root / "sys/module/zswap")
+    assert prepared.one("zswap").status == "FAIL"
+    assert prepared.one("pool").status == "OK"
+
+
+def test_a_small_pool(prepared: Prepared) -> None:
+    prepared.write("sys/module/zswap/parameters/max_pool_percent", "1\n")
+    finding = prepared.one("pool")
+    assert finding.status == "FAIL"
+    assert "5.1M, 1%" in finding.seen
+    assert finding.fix == ("ghostctl zswap set max_pool_percent=20 --persist",)
+
+
+def test_a_full_pool(prepared: Prepared) -> None:
+    prepared.write("proc/meminfo", "MemTotal: 524288 kB\nZswap: 100000 kB\nZswapped: 300000 kB\n")
+    finding = prepared.one("pool")
+    assert (finding.status, finding.fix) == ("WARN", ("ghostctl zswap set max_pool_percent=40",))
+
+
+def test_a_ghost_larger_than_the_pool(prepared: Prepared) -> None:
+    prepared.make(1024 * MIB)
+    prepared.areas(f"{GHOST} ghost {1024 << 10} 0 100", "/swap file 1048576 0 5")
+    finding = prepared.one("size")
+    # 20 % of 512 MiB at the assumed 3:1 is 307 MiB, less a tenth
+    assert finding.status == "FAIL"
+    assert finding.fix[0] == f"ghostctl resize --cycle {GHOST} 276M"
+    prepared.areas(f"{GHOST} ghost {1024 << 10} 0 100", "/swap file 1048576 0 105")
+    assert prepared.one("size").status == "OK"
+
+
+@pytest.mark.parametrize("name", ["swap0", "my.sw*p [1]", "x|y&z"])
+def test_the_edit_of_fstab_changes_one_option(prepared: Prepared, name: str) -> None:
+    other = "/var/lib/ghost/swap1 none swap x-ghost.size=5G,nofail 0 0\n"
+    path = f"/var/lib/ghost/{name}"
+    field = path.replace(" ", "\\040")
+    prepared.ghost.rename(prepared.root / path.lstrip("/"))
+    line = f"{field} none swap nofail,x-ghost.size=1G,pri=3 0 0\n"
+    prepared.write("etc/fstab", other + line)
+    prepared.areas()
+    new = header.ghost(1024 * MIB // 4096, 4096)
+    ghostfile.create(str(prepared.root / path.lstrip("/")), ghostfile.Request(new, force=True))
+    edit = prepared.one("size").fix[1]
+    subprocess.run(edit.replace("/etc/fstab", str(prepared.root / "etc/fstab")), shell=True, check=True)
+    assert (prepared.root / "etc/fstab").read_text() == other + line.replace("1G", "276M")
+
+
+@pytest.mark.parametrize(
+    ("other", "status"),
+    [
+        ("/dev/zram0 partition 1024 0 200", "WARN"),
+        ("/swap file 1024 0 200", "WARN"),
+        ("/dev/zram0 partition 1024 0 99", "OK"),
+    ],
+)
+def test_priorities(prepared: Prepared, other: str, status: str) -> None:
+    prepared.areas(f"{GHOST} ghost {200 << 10} 0 100", other)
+    finding = prepared.one("priority")
+    assert finding.status == status
+    if status == "WARN":
+        assert finding.fix[:2] == (f"ghostctl off {GHOST}", f"ghostctl on -p 201 {GHOST}")
+        assert "pri=201" in finding.fix[2]
+
+
+def test_page_size(prepared: Prepared) -> None:
+    prepared.make(200 * MIB, 16384)
+    finding = prepared.one("page-size")
+    assert finding.status == "FAIL"
+    assert finding.fix == (f"ghostctl mkghost --if-needed -s {200 * MIB} {GHOST}",)
+
+
+def test_permissions(prepared: Prepared) -> None:
+    prepared.ghost.chmod(0o644)
+    finding = prepared.one("permissions")
+    assert finding.status == "WARN"
+    assert f"chmod 600 {GHOST}" in finding.fix
+
+
+def test_header(prepared: Prepared) -> None:
+    with prepared.ghost.open("r+b") as file:
+        file.seek(1028)
+        file.write(b"\x01\x02")
+    finding = prepared.one("header")
+    assert finding.status == "FAIL"
+    assert "CRC" in finding.seen
+
+
+def test_a_file_that_is_no_ghost_is_moved_away(prepared: Prepared) -> None:
+    prepared.ghost.write_text("precious\n")
+    finding = prepared.one("header")
+    command = f"mv -n {GHOST} {GHOST}.old && ghostctl mkghost -s 200M {GHOST}"
+    assert (finding.status, finding.fix) == ("FAIL", (command,))
+
+
+def test_fstab_line_without_file(prepared: Prepared) -> None:
+    prepared.ghost.unlink()
+    finding = prepared.one("fstab")
+    assert (finding.status, finding.fix) == ("FAIL", (f"ghostctl mkghost -s 200M {GHOST}",))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("x-ghost.size=many,nofail", "invalid size"),
+        ("x-ghost.size=1G,nofail,x-systemd.makefs", "makefs"),
+        ("x-ghost.size=1G", "no nofail"),
+    ],
+)
+def test_fstab_lines(prepared: Prepared, options: str, words: str) -> None:
+    prepared.write("etc/fstab", f"{GHOST} none swap {options} 0 0\n")
+    finding = prepared.one("fstab")
+    assert words in finding.seen
+    path = prepared.root / "etc/fstab"
+    subprocess.run(finding.fix[0].replace("/etc/fstab", str(path)), shell=True, check=True)
+    assert prepared.one("fstab").status == "OK"
+
+
+@pytest.mark.parametrize(
+    "word", [GHOST, "UUID=00010203-0405-0607-0809-0a0b0c0d0e0f", "LABEL=swap", f"file:{GHOST}"]
+)
+def test_resume(prepared: Prepared, word: str) -> None:
+    prepared.write("proc/cmdline", f"root=/dev/vda resume={word} quiet\n")
+    finding = prepared.one("resume")
+    assert finding.status == "FAIL"
+    grub = prepared.root / "grub"
+    grub.write_text(f'GRUB_CMDLINE_LINUX_DEFAULT="resume={word} quiet"\n')
+    subprocess.run(finding.fix[0].replace("/etc/default/grub", str(grub)), shell=True, check=True)
+    assert grub.read_text() == 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n'
+    prepared.write("proc/cmdline", "resume=/dev/sda2 noresume\n")
+    assert prepared.one("resume").status == "OK"
+
+
+def test_resume_of_initramfs_tools(prepared: Prepared) -> None:
+    prepared.write("etc/initramfs-tools/conf.d/resume", f"RESUME={GHOST}\n")
+    finding = prepared.one("resume")
+    assert finding.fix == ("echo RESUME=none > /etc/initramfs-tools/conf.d/resume", "update-initramfs -u")
+
+
+def test_swappiness(prepared: Prepared) -> None:
+    prepared.write("proc/sys/vm/swappiness", "0\n")
+    assert prepared.one("swappiness").status == "WARN"
+
+
+def test_cgroup(prepared: Prepared) -> None:
+    prepared.write("sys/fs/cgroup/a/memory.zswap.max", "0\n")
+    prepared.write("sys/fs/cgroup/a/memory.swap.max", "max\n")
+    prepared.write("sys/fs/cgroup/b/memory.zswap.max", "0\n")
+    prepared.write("sys/fs/cgroup/b/memory.swap.max", "0\n")
+    finding = prepared.one("cgroup")
+    assert finding.fix == ("echo max > /sys/fs/cgroup/a/memory.zswap.max",)
+
+
+def interfaces(prepared: Prepared, offers: Interfaces) -> dict[str, Finding]:
+    machine = Machine(str(prepared.root))
+    machine.interfaces = offers
+    return dict(doctor.examine(machine))
+
+
+def test_a_kernel_without_ghosts(prepared: Prepared) -> None:
+    prepared.areas()
+    found = interfaces(prepared, Interfaces(False, False, False, True))
+    assert found["kernel"].status == "FAIL"
+    assert found["kernel"].fix == (f"ghostctl on --fallback zram {GHOST}",)
+    prepared.write("sys/module/zswap/parameters/enabled", "N\n")
+    assert interfaces(prepared, Interfaces(False, False, False, True))["zswap"].status == "OK"
+    assert interfaces(prepared, Interfaces(None, False, False, True))["kernel"].status == "WARN"
+    assert interfaces(prepared, Interfaces(False, False, False, False))["kernel"].fix == ()
+
+
+@pytest.mark.parametrize(
+    ("symbols", "xswap", "expected"),
+    [
+        ("0 B nr_real_swapfiles\n", False, True),
+        ("0 B nr_real_swapfiles\n", True, None),
+        ("0 B nr_swapfiles\n", False, False),
+        ("", False, None),
+    ],
+)
+def test_what_the_symbols_say(prepared: Prepared, symbols: str, xswap: bool, expected: bool | None) -> None:
+    prepared.areas()
+    prepared.write("proc/kallsyms", symbols)
+    if xswap:
+        prepared.write("sys/kernel/mm/xswap/create", "")
+    assert Machine(str(prepared.root)).interfaces.file is expected
+    assert Machine(str(prepared.root), probed=True).interfaces.file is True
+
+
+def test_an_active_ghost_proves_it(prepared: Prepared) -> None:
+    prepared.write("proc/kallsyms", "")
+    assert Machine(str(prepared.root)).interfaces.file is True
+
+
+def test_every_check_is_explained() -> None:
+    assert len({check.id for check in doctor.CHECKS}) == len(doctor.CHECKS)
+    assert all(len(check.explanation) > 60 for check in doctor.CHECKS)
