@@ -164,7 +164,7 @@ def is_uuid(text: str) -> bool:
 
 def fallback(line: fstab.Line) -> str:
     """The backends of x-ghost.fallback, separated by commas; empty for `skip`, the default."""
-    value = (line.option("x-ghost.fallback") or "skip").replace(":", ",")
+    value = line.option("x-ghost.fallback") or "skip"
     if not value.replace(",", "").replace("-", "").isalnum() or not value.isascii():
         raise LineError("x-ghost.fallback names no backends")
     return "" if value == "skip" else value

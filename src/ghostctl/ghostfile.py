@@ -218,6 +218,10 @@ def create(
     `announce` is called with the header once nothing stands in the way, before anything is written.
     Raises `OSError`, `Error`, `Busy`.
     """
+    from .lookup import GHOST_DIRECTORY
+
+    if os.path.dirname(path) == GHOST_DIRECTORY and not dry_run:
+        os.makedirs(GHOST_DIRECTORY, 0o700, exist_ok=True)
     with atomic.place(path) as place:
         fstype = kernel.filesystem(place.dirfd)
         if kernel.cannot_swap(fstype):

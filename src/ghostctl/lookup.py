@@ -182,3 +182,16 @@ def ghost_of(realisation: Realisation, areas: Sequence[Area]) -> str | None:
         trace(str(error))
         return None
     return None if _stands_in(path) else path
+
+
+def is_ghost(line: fstab.Line, areas: Sequence[Area], fstab_path: str) -> bool:
+    """Whether a swap line declares a ghost or names the file of one."""
+    if fstab.declares_ghost(line):
+        return True
+    from . import ghostfile
+
+    try:
+        with ghostfile.look(resolve(str(line.spec), areas, fstab_path)) as file:
+            return file.is_ghost
+    except (OSError, Error):
+        return False

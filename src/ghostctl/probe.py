@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 
 from . import atomic, header, kernel, lookup, report, sizes, syscalls
@@ -18,17 +19,17 @@ _DIRECTORIES = (lookup.GHOST_DIRECTORY, "/var/lib", "/root", "/")
 """Where only root can make files."""
 
 
-def probe() -> bool:
-    """Swaps a ghost of ten pages on and off again. Raises `Denied`, `Error` and `OSError`.
+def probe(directories: Sequence[str] = _DIRECTORIES) -> bool:
+    """Swaps a ghost of ten pages on and off again, in the first of the directories that can have one.
 
-    A process of its own does it, which no signal to this one or its group reaches, so that a killed
-    ghostctl leaves nothing behind.
+    Raises `Denied`, `OSError`, and `Error` when there is no such directory. A process of its own does it,
+    which no signal to this one or its group reaches, so that a killed ghostctl leaves nothing behind.
     """
     if os.geteuid() != 0:
         raise Denied("only root can swap a ghost on", path="--probe")
-    directory = next(filter(_can_swap, _DIRECTORIES), None)
+    directory = next(filter(_can_swap, directories), None)
     if directory is None:
-        raise Error("no filesystem that can swap", path=" ".join(_DIRECTORIES))
+        raise Error("no filesystem that can swap", path=" ".join(directories))
     pid = os.fork()
     if pid == 0:
         status = errno.EIO

@@ -7,7 +7,7 @@ import os
 
 import click
 
-from .. import activation, backends, fstab, ghostfile, lookup, report, sizes, swaps
+from .. import activation, backends, fstab, lookup, report, sizes, swaps
 from ..errors import Error, NotFound, UsageError
 from ..syscalls import DISCARD_FLAGS
 from .options import area_specs, define, each, every
@@ -154,7 +154,7 @@ def command(
     request, nofail = _with_options(request, fstab.split_options(optstring))
     areas = swaps.read()
     if every_ghost:
-        return every(_lines(fstab_path), lambda line: _line(line, request, fstab_path))
+        return every(_lines(fstab_path), lambda line: activate_line(line, request, fstab_path))
 
     def one(spec: str) -> None:
         path = spec
@@ -176,7 +176,7 @@ def _lines(path: str) -> list[fstab.Line]:
     areas = swaps.read()
     lines = []
     for line in fstab.iter_swap(fstab.read(path)):
-        if line.has_option("noauto") or not _is_ghost(line, areas, path):
+        if line.has_option("noauto") or not lookup.is_ghost(line, areas, path):
             continue
         try:
             lookup.find_active(str(line.spec), areas, path)
@@ -187,17 +187,8 @@ def _lines(path: str) -> list[fstab.Line]:
     return lines
 
 
-def _is_ghost(line: fstab.Line, areas: list[swaps.Area], fstab_path: str) -> bool:
-    if fstab.declares_ghost(line):
-        return True
-    try:
-        with ghostfile.look(lookup.resolve(str(line.spec), areas, fstab_path)) as file:
-            return file.is_ghost
-    except (OSError, Error):
-        return False
-
-
-def _line(line: fstab.Line, request: activation.Request, fstab_path: str) -> None:
+def activate_line(line: fstab.Line, request: activation.Request, fstab_path: str) -> None:
+    """Activates what a line of fstab names, with its options."""
     request, nofail = _with_options(request, line.options)
     try:
         path = lookup.resolve(str(line.spec), swaps.read(), fstab_path)

@@ -22,6 +22,7 @@ COMMANDS = {
     "status": "Show the active swap areas and zswap.",
     "doctor": "Check whether this machine can use ghosts, and is set up well.",
     "zswap": "Show or set what holds the pages of ghosts.",
+    "fstab": "Ghosts in /etc/fstab: list, add, remove, check, ensure.",
 }
 """Names and one-line helps, here so that `ghostctl --help` need not import every command."""
 
@@ -29,6 +30,7 @@ SECTIONS = {
     "Ghost files": ("mkghost", "inspect", "verify", "label", "resize"),
     "Swap areas": ("on", "off", "status"),
     "This machine": ("doctor", "zswap"),
+    "Boot": ("fstab",),
 }
 
 

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the next boot makes of a fstab line that is a ghost, and what could go wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from . import backends, fstab, generator, ghostfile, kernel, lookup, sizes, swaps, zswap
+from .errors import Error, NotFound, SizeError
+from .report import describe
+
+GENERATOR = "ghostctl-generator"
+GENERATOR_DIRECTORIES = (
+    "/run/systemd/system-generators",
+    "/etc/systemd/system-generators",
+    "/usr/local/lib/systemd/system-generators",
+    "/usr/lib/systemd/system-generators",
+)
+"""Where systemd looks, first come first served (systemd.generator(7))."""
+
+_REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "sshfs", "9p", "afs"})
+_LATE_OPTIONS = ("_netdev", "noauto", "x-systemd.automount")
+
+
+class Problem(NamedTuple):
+    """Something `check` found."""
+
+    id: str
+    severity: str
+    """``error`` or ``warning``."""
+    message: str
+    hint: str | None = None
+
+
+class System(NamedTuple):
+    """What the lines are checked against."""
+
+    lines: Sequence[fstab.Line]
+    """All of fstab: other swap areas and the mounts count."""
+    areas: Sequence[swaps.Area]
+    path: str = fstab.PATH
+    root: str = "/"
+    """Of /proc, /sys and the generator's directories."""
+
+
+def iter_ghosts(system: System) -> Iterator[fstab.Line]:
+    """The swap lines that declare a ghost or name the file of one."""
+    for line in fstab.iter_swap(system.lines):
+        if lookup.is_ghost(line, system.areas, system.path):
+            yield line
+
+
+def locate(line: fstab.Line, system: System) -> str:
+    """The path that the line names. Raises `NotFound`, `Error`."""
+    return lookup.resolve(str(line.spec), system.areas, system.path)
+
+
+def priority(line: fstab.Line) -> int | None:
+    """The value of pri= when it is a number."""
+    text = line.option("pri") or ""
+    return int(text) if text.removeprefix("-").isdecimal() and text.isascii() else None
+
+
+def state(line: fstab.Line, system: System) -> str:
+    """``active``, ``ready``, ``missing`` or what is in its place."""
+    try:
+        path = locate(line, system)
+        with ghostfile.look(path) as file:
+            if not file.is_ghost:
+                return f"not a ghost: {file.describe()}"
+    except (FileNotFoundError, NotFound):
+        return "missing"
+    except (OSError, Error) as error:
+        return describe(error)
+    try:
+        lookup.find_active(path, system.areas, system.path)
+    except (NotFound, Error):
+        return "ready"
+    return "active"
+
+
+def iter_problems(line: fstab.Line, system: System) -> Iterator[Problem]:
+    """What is wrong with one line that `iter_ghosts` yields."""
+    yield from _check_line(line, system)
+    yield from _check_file(line, system)
+    yield from _check_kernel(line)
+    yield from _check_zswap(line, system)
+    yield from _check_priority(line, system)
+    yield from _check_mount(line, system)
+
+
+def iter_general_problems(system: System) -> Iterator[Problem]:
+    """What is wrong with fstab as a whole or with the machine."""
+    for line in system.lines:
+        if line.error and fstab.GHOST_PREFIX.encode() in line.raw:
+            yield Problem("syntax", "error", f"line {line.number}: {line.error}")
+    makes = any(line.option("x-ghost.size") for line in fstab.iter_swap(system.lines))
+    if (
+        makes
+        and os.path.exists(os.path.join(system.root, "run/systemd/system"))
+        and not is_installed(system.root)
+    ):
+        yield Problem(
+            "generator",
+            "warning",
+            "systemd does not have ghostctl's generator: missing ghosts are not made in the boot",
+            "ghostctl fstab install-generator",
+        )
+
+
+def is_installed(root: str = "/") -> bool:
+    """Whether systemd finds the generator."""
+    return any(
+        os.access(os.path.join(root, directory.lstrip("/"), GENERATOR), os.X_OK)
+        for directory in GENERATOR_DIRECTORIES
+    )
+
+
+def _check_line(line: fstab.Line, system: System) -> Iterator[Problem]:
+    try:
+        if fstab.declares_ghost(line):
+            generator.units(line, system.path, "/usr/bin/ghostctl")
+    except (generator.LineError, SizeError) as error:
+        yield Problem("line", "error", f"no ghost is made in the boot: {error}")
+    if line.has_option("x-systemd.makefs"):
+        yield Problem(
+            "makefs", "error", "x-systemd.makefs: systemd makes no swap area on a file and fails the line"
+        )
+    same = [other.number for other in fstab.iter_swap(system.lines) if other.spec == line.spec]
+    if same[0] != line.number:
+        yield Problem("duplicate", "error", f"line {same[0]} names the same file")
+    if not line.has_option("nofail"):
+        yield Problem("nofail", "warning", "without nofail, swap.target fails when the ghost does")
+
+
+def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
+    declared = line.option("x-ghost.size")
+    try:
+        path = locate(line, system)
+        with ghostfile.look(path) as file:
+            if not file.is_ghost:
+                yield Problem("not-a-ghost", "error", f"not a ghost: it is {file.describe()}")
+                return
+            for problem in ghostfile.verify(file):
+                yield Problem(
+                    f"file-{problem.id}", problem.severity, problem.message, f"ghostctl verify {path}"
+                )
+            have = file.require_header()
+    except (FileNotFoundError, NotFound):
+        if declared:
+            yield Problem("missing", "warning", "the ghost is missing", "ghostctl fstab ensure")
+        else:
+            yield Problem(
+                "missing", "error", "the ghost is missing, and without x-ghost.size nothing can make it"
+            )
+        return
+    except (OSError, Error) as error:
+        yield Problem("file", "error", describe(error))
+        return
+    try:
+        wanted = (
+            sizes.to_pages(sizes.parse(declared), have.page_size) * have.page_size if declared else have.size
+        )
+    except SizeError:
+        return
+    if wanted != have.size:
+        yield Problem(
+            "size",
+            "warning",
+            f"declares {have.size} bytes, fstab says {wanted}: changed in the next boot",
+            f"ghostctl resize --cycle {path} {wanted}",
+        )
+
+
+def _fallback(line: fstab.Line) -> list[str]:
+    try:
+        return [name for name in generator.fallback(line).split(",") if name]
+    except generator.LineError:
+        return []
+
+
+def _check_kernel(line: fstab.Line) -> Iterator[Problem]:
+    reason = backends.get("file").unavailable()
+    fallback = _fallback(line)
+    unknown = [name for name in fallback if name not in backends.NAMES]
+    if unknown:
+        yield Problem("fallback", "error", f"no backend is called {', '.join(unknown)}")
+    if reason is None:
+        return
+    usable = [
+        name for name in fallback if name in backends.NAMES and backends.get(name).unavailable() is None
+    ]
+    if not usable:
+        hint = "x-ghost.fallback names what stands in: " + ", ".join(
+            name for name in backends.NAMES if name != "file" and backends.get(name).unavailable() is None
+        )
+        yield Problem(
+            "kernel",
+            "warning" if line.option("x-ghost.fallback") == "skip" else "error",
+            f"{reason}: the line is skipped",
+            None if hint.endswith(" ") else hint,
+        )
+
+
+def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
+    now = zswap.read(system.root)
+    if now is None:
+        if not _fallback(line):
+            yield Problem(
+                "zswap", "error", "this kernel has no zswap, so nothing could be swapped to the ghost"
+            )
+        return
+    if line.has_option("x-ghost.zswap"):
+        return
+    at_boot = _boot_parameter("zswap.enabled", system.root)
+    if at_boot is None:
+        enabled, why = now.enabled, "zswap is off"
+    else:
+        enabled, why = (
+            at_boot.lower() in ("1", "y", "yes", "on"),
+            f"the kernel is booted with zswap.enabled={at_boot}",
+        )
+    if not enabled:
+        yield Problem(
+            "zswap",
+            "warning",
+            f"{why}: nothing can be swapped to the ghost",
+            "add x-ghost.zswap to the line or zswap.enabled=1 to the kernel's command line",
+        )
+
+
+def _boot_parameter(name: str, root: str) -> str | None:
+    try:
+        with open(os.path.join(root, "proc/cmdline"), encoding="utf-8", errors="replace") as file:
+            words = file.read().split()
+    except OSError:
+        return None
+    return next((word.partition("=")[2] for word in reversed(words) if word.startswith(f"{name}=")), None)
+
+
+def _check_priority(line: fstab.Line, system: System) -> Iterator[Problem]:
+    own = priority(line)
+    if own is None:
+        yield Problem(
+            "priority", "warning", "no pri=: the order of activation decides which area is used first"
+        )
+        return
+    above = {
+        f"{area.name} (priority {area.prio})": None
+        for area in system.areas
+        if not area.is_ghost and area.prio > own and area.name != line.spec
+    }
+    for other in fstab.iter_swap(system.lines):
+        prio = priority(other)
+        if prio is not None and prio > own and not fstab.declares_ghost(other) and other.spec != line.spec:
+            above.setdefault(f"{other.spec} (priority {prio})")
+    if above:
+        yield Problem("priority", "warning", f"used only after {', '.join(above)}")
+
+
+def _check_mount(line: fstab.Line, system: System) -> Iterator[Problem]:
+    path = str(line.spec)
+    mounts = [
+        other
+        for other in system.lines
+        if other.file.startswith("/") and not fstab.is_swap(other) and _is_below(path, other.file)
+    ]
+    mount = max(mounts, key=lambda other: len(other.file), default=None)
+    if mount is not None and (
+        mount.vfstype in _REMOTE or mount.vfstype == "tmpfs" or any(map(mount.has_option, _LATE_OPTIONS))
+    ):
+        yield Problem("mount", "error", f"{mount.file} is mounted after the swap areas are activated")
+    directory = os.path.dirname(path)
+    while not os.path.isdir(directory) and directory not in ("", "/"):
+        directory = os.path.dirname(directory)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fstype = kernel.filesystem(fd)
+    finally:
+        os.close(fd)
+    if kernel.cannot_swap(fstype):
+        yield Problem("filesystem", "error", f"no kernel swaps to a file on {fstype}")
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return (
+        os.path.commonpath((path, directory)) == os.path.normpath(directory)
+        if path.startswith("/")
+        else False
+    )
