@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import machine
 import pytest
 from machine import require, run
@@ -16,6 +17,9 @@ Filesystem = Callable[..., Path]
 
 
 def pytest_configure() -> None:
+    # how long a busy machine takes says nothing
+    hypothesis.settings.register_profile("ghostctl", deadline=None)
+    hypothesis.settings.load_profile("ghostctl")
     unknown = machine.required() - set(machine.CAPABILITIES)
     if unknown:
         raise pytest.UsageError(f"GHOSTCTL_REQUIRE: unknown {', '.join(sorted(unknown))}")

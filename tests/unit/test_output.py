@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ghostctl import errors, output, report
+from ghostctl.errors import UsageError
+from ghostctl.output import Column
+
+Row = tuple[str | None, int | None, int | None]
+COLUMNS: list[Column[Row]] = [
+    Column("NAME", "a name", lambda row: row[0]),
+    Column("SIZE", "a size", lambda row: row[1], "size"),
+    Column("USE%", "a share", lambda row: row[2], "percent"),
+]
+# text as it comes out of os.fsdecode(): any bytes
+NAMES = st.binary(max_size=30).map(os.fsdecode)
+
+
+def rows_of(names: list[str]) -> list[Row]:
+    return [(name, 1, 2) for name in names]
+
+
+def test_table() -> None:
+    rows: list[Row] = [("/swap", 1 << 30, 5), ("/a longer one", None, 100), (None, 1536, None)]
+    assert output.table(COLUMNS, rows) == [
+        "NAME          SIZE USE%",
+        "/swap           1G   5%",
+        "/a longer one      100%",
+        "              1.5K",
+    ]
+    assert output.table(COLUMNS, rows, headings=False, in_bytes=True) == [
+        "/swap         1073741824   5%",
+        "/a longer one            100%",
+        "                    1536",
+    ]
+    assert output.table(COLUMNS, rows, raw=True, in_bytes=True) == [
+        "NAME SIZE USE%",
+        "/swap 1073741824 5%",
+        "/a\\x20longer\\x20one  100%",
+        " 1536 ",
+    ]
+
+
+def test_no_rows_no_headings() -> None:
+    assert output.table(COLUMNS, []) == []
+    assert output.table(COLUMNS, [], raw=True) == []
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
+@example(["/a\\x41"])
+def test_raw_is_unambiguous(names: list[str]) -> None:
+    lines = output.table(COLUMNS, rows_of(names), raw=True, headings=False)
+    for line, name in zip(lines, names, strict=True):
+        assert line.isascii()
+        assert line.isprintable()
+        first, *rest = line.split(" ")
+        assert rest == ["1B", "2%"]
+        data = re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), first.encode())
+        assert os.fsdecode(data) == name
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
+def test_a_table_is_safe_on_a_terminal(names: list[str]) -> None:
+    lines = output.table(COLUMNS, rows_of(names))
+    assert len(lines) == 1 + len(names)
+    for line in lines:
+        assert line.isprintable()
+        line.encode("utf-8")
+
+
+@given(NAMES)
+def test_escape(text: str) -> None:
+    safe = report.escape(text)
+    assert safe.isprintable()
+    safe.encode("utf-8")
+    if text.isprintable():
+        assert safe == text
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("plain größe 交換", "plain größe 交換"),
+        ("a\nb\tc\0", "a\\x0ab\\x09c\\x00"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\udcff", "\\xff"),
+        ("\x85\u202e\u2028", "\\xc2\\x85\\xe2\\x80\\xae\\xe2\\x80\\xa8"),
+    ],
+)
+def test_escapes(text: str, safe: str) -> None:
+    assert report.escape(text) == safe
+
+
+def names(columns: list[Column[Row]]) -> list[str]:
+    return [column.name for column in columns]
+
+
+def test_select() -> None:
+    assert names(output.select(COLUMNS, "size,NAME")) == ["SIZE", "NAME"]
+    assert names(output.select(COLUMNS, " use% ")) == ["USE%"]
+    assert names(output.select(COLUMNS, "+SIZE", ("NAME",))) == ["NAME", "SIZE"]
+    assert names(output.select(COLUMNS, "NAME,NAME")) == ["NAME", "NAME"]
+
+
+@pytest.mark.parametrize("text", ["", ",", "NAME,", "+", "NOPE", "NAME;SIZE"])
+def test_unknown_columns(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        output.select(COLUMNS, text, ("NAME",))
+    assert caught.value.hint == "columns are NAME,SIZE,USE%"
+
+
+def test_objects_are_exact() -> None:
+    row: Row = ("/a", 2**60 + 1, None)
+    document = output.objects(COLUMNS, [row])
+    assert json.loads(output.json_text(document)) == [{"name": "/a", "size": 2**60 + 1, "use%": None}]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.Error("x"), 1),
+        (errors.UsageError("x"), 2),
+        (errors.SizeError("x"), 2),
+        (errors.NotFound("x"), 3),
+        (errors.NotAGhost("x"), 3),
+        (errors.Denied("x"), 4),
+        (errors.Unsupported("x"), 5),
+        (errors.Busy("x"), 6),
+        (errors.NoMemory("x"), 7),
+        (OSError(errno.ENOENT, ""), 3),
+        (OSError(errno.EPERM, ""), 4),
+        (OSError(errno.EACCES, ""), 4),
+        (OSError(errno.ENOSYS, ""), 5),
+        (OSError(errno.EBUSY, ""), 6),
+        (OSError(errno.ETXTBSY, ""), 6),
+        (OSError(errno.ENOMEM, ""), 7),
+        (OSError(errno.EIO, ""), 1),
+        (OSError("no errno"), 1),
+        (ValueError("x"), 1),
+    ],
+    ids=repr,
+)
+def test_exit_status(error: Exception, status: int) -> None:
+    assert errors.exit_status(error) == status
+
+
+def test_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    report.error(errors.Error("is wrong\x1b", path="/a\nb", hint="do\tit"))
+    report.error(OSError(errno.ENOSPC, "No space left on device", b"/\xff"))
+    report.error(OSError(errno.EIO, "Input/output error"))
+    assert capsys.readouterr() == (
+        "",
+        "ghostctl: /a\\x0ab: is wrong\\x1b\n"
+        "ghostctl: hint: do\\x09it\n"
+        "ghostctl: /\\xff: No space left on device\n"
+        "ghostctl: Input/output error\n",
+    )
