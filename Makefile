@@ -12,13 +12,15 @@ bashcompdir = $(PREFIX)/share/bash-completion/completions
 zshcompdir = $(PREFIX)/share/zsh/site-functions
 fishcompdir = $(PREFIX)/share/fish/vendor_completions.d
 
-.PHONY: help demo test lint bench man install uninstall venv clean
+.PHONY: help demo test test-vm lint bench bench-vm man install uninstall venv clean
 
 help:
 	@echo 'make demo     make a ghost, look at it, activate it with what this kernel offers, take it down'
 	@echo 'make test     all tests that this machine can run'
+	@echo 'make test-vm  builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'
 	@echo 'make lint     linters and type checks alone'
 	@echo 'make bench    figures side by side, into docs/BENCHMARKS.md'
+	@echo 'make bench-vm figures under memory pressure, in such guests, into docs/BENCHMARKS.md'
 	@echo 'make man      show the man page'
 	@echo 'make install  DESTDIR= PREFIX=/usr/local'
 
@@ -36,12 +38,20 @@ demo: venv
 test: venv
 	$(PY) -m pytest
 
+test-vm: venv
+	$(PY) tests/vm/lab.py build
+	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm} $(PY) -m pytest tests/vm
+
 lint: venv
 	$(PY) -m pytest tests/lint
 
 bench: venv
 	$(PY) -m compileall -q src
 	$(PY) bench/commands.py
+
+bench-vm: venv
+	$(PY) tests/vm/lab.py build
+	$(PY) bench/pressure.py
 
 man:
 	man -l man/ghostctl.8

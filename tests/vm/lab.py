@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kernels with and without ghost swap, and guests that run them; README has the whole story."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import functools
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ghostctl-vm"
+
+# Patches below kernel/, in the order they are applied.
+KERNELS: dict[str, tuple[str, ...]] = {"stock": (), "ghost": ("ghost.patch",)}
+
+SOURCE = "linux-source-6.12"
+PACKAGES = (
+    f"{SOURCE} qemu-system-x86 gcc make flex bison bc libc6-dev libelf-dev libssl-dev patch xz-utils "
+    "e2fsprogs xfsprogs btrfs-progs busybox-static systemd"
+).split()
+
+
+class LabError(Exception):
+    """The lab cannot do it; the text says what to do."""
+
+
+class Boot(NamedTuple):
+    """How a guest ended."""
+
+    status: int | None
+    """Exit status of the command; None: it did not come to its end."""
+    output: str
+    """What the command wrote."""
+    console: str
+    """The serial console: the kernel's log, and systemd's."""
+    seconds: float
+    timed_out: bool
+    state: str = ""
+    """With systemd: what `systemctl is-system-running --wait` said."""
+    journal: str = ""
+    """With systemd: the journal of the boot, with monotonic times."""
+
+
+def _run(command: Sequence[str | Path], cwd: Path | None = None) -> None:
+    done = subprocess.run(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-40:])
+        raise LabError(f"{shlex.join(map(str, command))}: exit status {done.returncode}\n{tail}")
+
+
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of those of the packages that are installed."""
+    done = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\n", *packages],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    lines = map(str.split, done.stdout.splitlines())
+    return {line[1]: line[2] for line in lines if line[0] == "installed"}
+
+
+def install_packages() -> None:
+    have = _installed(PACKAGES)
+    missing = [package for package in PACKAGES if package not in have]
+    if not missing:
+        return
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    if os.geteuid():
+        raise LabError(f"packages are missing; as root: {shlex.join(install)}")
+    _run(["apt-get", "update"])
+    _run(["env", "DEBIAN_FRONTEND=noninteractive", *install])
+
+
+@functools.cache
+def _source_version() -> str:
+    try:
+        return _installed([SOURCE])[SOURCE]
+    except (KeyError, FileNotFoundError):
+        raise LabError(f"{SOURCE} is not installed: run `make test-vm` as root") from None
+
+
+def image_path(kernel: str) -> Path:
+    """Where the cache has this kernel, once it is built."""
+    digest = hashlib.sha256(_source_version().encode())
+    for name in ("config", *KERNELS[kernel]):
+        digest.update((HERE / "kernel" / name).read_bytes())
+    return CACHE / "kernels" / f"{kernel}-{digest.hexdigest()[:16]}"
+
+
+def hog_path() -> Path:
+    """Where the cache has the pressure program."""
+    return CACHE / f"hog-{hashlib.sha256((HERE / 'hog.c').read_bytes()).hexdigest()[:16]}"
+
+
+def _apply_patches(source: Path, patches: Sequence[str]) -> None:
+    """Bring the tree to exactly these patches; the files that change get a new mtime, for make."""
+    pristine = source / ".pristine"
+    for original in pristine.rglob("*"):
+        if original.is_file():
+            shutil.copyfile(original, source / original.relative_to(pristine))
+    shutil.rmtree(pristine, ignore_errors=True)
+    if patches:
+        combined = source / ".patches"
+        combined.write_bytes(b"".join((HERE / "kernel" / name).read_bytes() for name in patches))
+        # In one run, because only a file's first backup in a run is the original.
+        _run(["patch", "-p1", "--fuzz=0", "--backup", "--prefix=.pristine/", f"--input={combined}"], source)
+
+
+def _check_config(dot_config: Path) -> None:
+    """Kconfig drops what it cannot have without a word."""
+    have = set(dot_config.read_text().splitlines())
+    want = (HERE / "kernel" / "config").read_text().splitlines()
+    dropped = [line for line in want if line.startswith("CONFIG_") and line not in have]
+    if dropped:
+        raise LabError(f"the kernel's .config has no {' '.join(dropped)}")
+
+
+def _build_kernel(kernel: str, image: Path) -> None:
+    source, objects = (CACHE / f"{name}-{_source_version()}" for name in ("source", "objects"))
+    whole = source / ".whole"
+    if not whole.exists():
+        for old in (*CACHE.glob("source-*"), *CACHE.glob("objects-*")):
+            shutil.rmtree(old)
+        source.mkdir(parents=True)
+        _run(["tar", "-xf", f"/usr/src/{SOURCE}.tar.xz", "--strip-components=1", "-C", source])
+    whole.unlink(missing_ok=True)  # a change of patches that is cut off leaves a tree of no use
+    _apply_patches(source, KERNELS[kernel])
+    whole.touch()
+
+    objects.mkdir(exist_ok=True)
+    make: list[str | Path] = ["nice", "make", "-s", "-C", source, f"O={objects}", f"LOCALVERSION=-{kernel}"]
+    _run([*make, f"KCONFIG_ALLCONFIG={HERE / 'kernel' / 'config'}", "allnoconfig"])
+    _check_config(objects / ".config")
+    _run([*make, f"-j{len(os.sched_getaffinity(0)) + 1}", "bzImage"])
+    image.parent.mkdir(exist_ok=True)
+    shutil.copyfile(objects / "arch/x86/boot/bzImage", image.with_suffix(".new"))
+    image.with_suffix(".new").rename(image)
+
+
+def build(kernels: Sequence[str]) -> None:
+    """Build what the cache does not have of these kernels, and what guests need besides."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        install_packages()
+        hog = hog_path()
+        if not hog.exists():
+            _run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", f"{hog}.new", HERE / "hog.c"])
+            Path(f"{hog}.new").rename(hog)
+        for kernel in kernels:
+            image, start = image_path(kernel), time.monotonic()
+            if not image.exists():
+                print(f"{kernel}: building", flush=True)
+                _build_kernel(kernel, image)
+            print(f"{kernel}: {image}, {time.monotonic() - start:.0f} s", flush=True)
+
+
+@functools.cache
+def accelerator() -> str:
+    """KVM if a guest gets to its end with it: /dev/kvm alone says little inside a virtual machine."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    return "kvm" if boot("stock", "true", accel="kvm", timeout=8).status == 0 else "tcg"
+
+
+def make_disk(path: Path, mib: int = 2048) -> Path:
+    """A sparse image with an ext4, for boot(disk=...)."""
+    with path.open("wb") as disk:
+        disk.truncate(mib << 20)
+    _run(["mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1,lazy_journal_init=1", path])
+    return path
+
+
+def _qemu(
+    kernel: str, *, accel: str, memory_mib: int, append: str, disk: Path, shares: dict[str, Path]
+) -> list[str]:
+    # KVM in a virtual machine may know a feature that it cannot set: MSR_IA32_ARCH_CAPABILITIES.
+    cpu = "host,-arch-capabilities" if accel == "kvm" else "max"
+    words = (
+        f"qemu-system-x86_64 -machine microvm,accel={accel},acpi=off,rtc=on -cpu {cpu} -smp 2 "
+        f"-m {memory_mib}M -nodefaults -no-user-config -display none -serial stdio -no-reboot "
+        "-device virtio-rng-device"
+    ).split()
+    words += ["-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe"]
+    words += ["-device", "virtio-blk-device,drive=disk"]
+    for tag, path in shares.items():
+        access = "" if tag == "lab" else ",readonly=on"
+        words += ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{access}"]
+        words += ["-device", f"virtio-9p-device,fsdev={tag},mount_tag={tag}"]
+    root = "root=host rootfstype=9p rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=262144 ro"
+    ends = "reboot=t panic=-1 console=ttyS0"
+    words += ["-kernel", str(image_path(kernel)), "-append", f"{root} init={HERE / 'init'} {ends} {append}"]
+    return words
+
+
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def boot(
+    kernel: str,
+    command: str,
+    *,
+    timeout: float = 300,
+    memory_mib: int = 512,
+    disk: Path | None = None,
+    share: Path | None = None,
+    tree: Path | None = None,
+    systemd: bool = False,
+    accel: str | None = None,
+    append: str = "",
+) -> Boot:
+    """Boots `kernel`, runs the shell command in it as root and returns how that went.
+
+    The guest sees the files of this machine under the same paths; what it writes goes to memory and is lost,
+    except in /run/lab, which is `share` (a temporary directory if not given), and in /var/lib/ghost, which
+    is the ext4 on `disk` (a new one if not given). The files below `tree` are laid over the root first;
+    without one, /etc/fstab is empty. With `systemd`, systemd is PID 1, boots to basic.target, and the command
+    runs when no job is left. `append` goes to the kernel command line. Raises `LabError` if the kernel has
+    not been built.
+    """
+    if not image_path(kernel).exists() or not hog_path().exists():
+        raise LabError(f"no {kernel} kernel in {CACHE}: run `make test-vm`")
+    accel = accel or accelerator()
+    with contextlib.ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ghostctl-vm-")))
+        share = share or temporary
+        disk = disk or make_disk(temporary / "disk")
+        for name in ("status", "output", "state", "journal"):
+            (share / name).unlink(missing_ok=True)
+        shutil.copy(hog_path(), share / "hog")
+        (share / "command").write_text(command + "\n")
+        (share / "mode").write_text("systemd" if systemd else "command")
+        if systemd:
+            append = f"systemd.unit=lab.target {append}"
+        shares = {"host": Path("/"), "lab": share} | ({"tree": tree} if tree else {})
+        qemu = _qemu(kernel, accel=accel, memory_mib=memory_mib, append=append, disk=disk, shares=shares)
+        start = time.monotonic()
+        with _running(qemu) as process:
+            try:
+                console, _ = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                console, _ = process.communicate()
+        seconds = time.monotonic() - start
+        status = _read(share / "status").strip()
+        return Boot(
+            status=int(status) if status else None,
+            output=_read(share / "output"),
+            console=console.decode(errors="replace").replace("\r", ""),
+            seconds=seconds,
+            timed_out=seconds >= timeout,
+            state=_read(share / "state").strip(),
+            journal=_read(share / "journal"),
+        )
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    builder = actions.add_parser("build", help="build what the cache does not have")
+    builder.add_argument("kernels", nargs="*", default=list(KERNELS))
+    runner = actions.add_parser("run", help="boot a guest and run a shell command in it")
+    runner.add_argument("--timeout", type=float, default=300)
+    runner.add_argument("--memory-mib", type=int, default=512)
+    runner.add_argument("--tree", type=Path, help="files laid over the guest's root")
+    runner.add_argument("--disk", type=Path, help="image to be /var/lib/ghost; made if missing")
+    runner.add_argument("--systemd", action="store_true", help="boot systemd first")
+    runner.add_argument("--console", action="store_true", help="show the console, too")
+    runner.add_argument("kernel", choices=list(KERNELS))
+    runner.add_argument("command")
+    options = vars(parser.parse_args())
+    try:
+        if options.pop("action") == "build":
+            build(options["kernels"])
+            return 0
+        show_console, disk = options.pop("console"), options["disk"]
+        if disk and not disk.exists():
+            make_disk(disk)
+        booted = boot(**options)
+    except LabError as error:
+        print(f"lab.py: {error}", file=sys.stderr)
+        return 1
+    if show_console or booted.status is None:
+        print(booted.console, file=sys.stderr)
+    sys.stdout.write(booted.output)
+    ending = "time limit" if booted.timed_out else f"status {booted.status}"
+    print(f"lab.py: {ending}, {booted.seconds:.1f} s {booted.state}", file=sys.stderr)
+    return 1 if booted.status is None else booted.status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
