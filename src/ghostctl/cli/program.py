@@ -21,6 +21,7 @@ COMMANDS = {
     "off": "Deactivate swap areas.",
     "status": "Show the active swap areas and zswap.",
     "doctor": "Check whether this machine can use ghosts, and is set up well.",
+    "plan": "Propose a size for a ghost.",
     "zswap": "Show or set what holds the pages of ghosts.",
     "fstab": "Ghosts in /etc/fstab: list, add, remove, check, ensure.",
 }
@@ -29,7 +30,7 @@ COMMANDS = {
 SECTIONS = {
     "Ghost files": ("mkghost", "inspect", "verify", "label", "resize"),
     "Swap areas": ("on", "off", "status"),
-    "This machine": ("doctor", "zswap"),
+    "This machine": ("doctor", "plan", "zswap"),
     "Boot": ("fstab",),
 }
 

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ghostctl plan."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from .. import lookup, output, plan, swaps, zswap
+from ..errors import Denied, UsageError
+from ..output import Column
+from ..report import escape
+from ..sizes import human, page_size
+from .options import define, json_option
+
+_COLUMNS: tuple[Column[plan.Alternative], ...] = (
+    Column("POOL%", "limit of zswap's pool in percent of memory", lambda row: row.percent, "number"),
+    Column("POOL", "the same in bytes", lambda row: row.pool, "size"),
+    Column("HOLDS", "pages that a full pool holds", lambda row: row.holds, "size"),
+    Column("SIZE", "what to declare", lambda row: row.size, "size"),
+    Column("SLOTS", "kernel memory for it, at once", lambda row: row.slots, "size"),
+    Column("LEFT", "memory beside a full pool", lambda row: row.left, "size"),
+)
+
+
+def _ratio(text: str) -> float:
+    try:
+        value = float(text.removesuffix(":1"))
+    except ValueError:
+        value = 0
+    if not 1 <= value <= 1000:
+        raise UsageError(f"invalid ratio {text!r}", hint="write for example 3 or 3.5:1")
+    return value
+
+
+@define("plan")
+@click.option("--ratio", type=_ratio, metavar="R", help="Compression ratio, stored to pool, such as 3.5.")
+@click.option(
+    "--pool-percent",
+    type=click.IntRange(1, 90),
+    metavar="N",
+    help="Limit of zswap's pool in percent of memory (default: as it is).",
+)
+@click.option("--pid", type=click.IntRange(1), metavar="PID", help="Sample the memory of this process.")
+@click.option("--cgroup", metavar="DIRECTORY", help="Sample the memory of this cgroup's processes.")
+@json_option
+def command(
+    ratio: float | None, pool_percent: int | None, pid: int | None, cgroup: str | None, as_json: bool
+) -> None:
+    """Propose a size for a ghost, from memory, zswap's pool limit and the compression ratio.
+
+    The size is such that the slots run out before the pool is full, so that the next area takes over. The
+    ratio is that of the pages in zswap; with too few there, that of a sample of this machine's memory.
+    """
+    if sum(option is not None for option in (ratio, pid, cgroup)) > 1:
+        raise UsageError("plan: --ratio, --pid and --cgroup exclude each other")
+    state, areas = zswap.read(), swaps.read()
+    found = _find_ratio(state, ratio, pid, cgroup)
+    chosen, percents = plan.percents(state, pool_percent)
+    total = plan.memory()
+    rows = plan.alternatives(total, percents, found.value)
+    choice = next(row for row in rows if row.percent == chosen)
+    path = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
+    prio = plan.priority(areas)
+    commands = plan.commands(choice, path, prio, state)
+    line, past = plan.fstab_line(choice, path, prio), plan.past(areas, prio)
+    if as_json:
+        document = {
+            "memory": total,
+            "page_size": page_size(),
+            "ratio": round(found.value, 2),
+            "ratio_source": found.source,
+            "alternatives": [row._asdict() for row in rows],
+            "chosen": choice._asdict(),
+            "commands": commands,
+            "fstab": line,
+            "past": past,
+        }
+        click.echo(output.json_text(document))
+        return
+    compressor = f", {state.compressor}" if state is not None and state.compressor else ""
+    click.echo(f"memory {human(total)}, pages of {human(page_size())}{compressor}")
+    click.echo(f"ratio {found.value:.1f}:1, {found.source}: {escape(found.text)}\n")
+    for text in output.table(_COLUMNS, rows):
+        click.echo(text)
+    click.echo(f"\nFor a pool of {chosen}%:")
+    for text in commands:
+        click.echo(f"  {text}")
+    click.echo(f"At every boot, in fstab:\n  {line}")
+    click.echo(f"When all of it is used: {escape(past)}.")
+
+
+def _find_ratio(
+    state: zswap.Zswap | None, given: float | None, pid: int | None, cgroup: str | None
+) -> plan.Ratio:
+    if given is not None:
+        return plan.Ratio(given, "given", "--ratio")
+    if pid is None and cgroup is None:
+        return plan.ratio(state)
+    pids = [pid] if pid is not None else plan.in_cgroup(str(cgroup))
+    found = plan.sampled(state, pids)
+    if found is None:
+        raise Denied("none of its anonymous memory can be read", path=cgroup or f"/proc/{pid}/mem")
+    return found

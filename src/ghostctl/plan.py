@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A size for a ghost, from memory, zswap's pool limit and the compression ratio."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import capacity, fstab, kernel, sample, zswap
+from .errors import Error, NotFound
+from .sizes import human, page_size
+from .swaps import Area
+
+_PERCENTS = (20, 35, 50)
+_LEAST_PERCENT = 10
+_PROCESSES = 32
+"""Processes that a sample of the machine is taken from, the largest."""
+_PRIORITY = 100
+_LARGEST_PRIORITY = 32767
+
+
+class Ratio(NamedTuple):
+    """A compression ratio and where it is from."""
+
+    value: float
+    source: str
+    """``given``, ``measured``, ``sampled`` or ``assumed``."""
+    text: str
+
+
+class Alternative(NamedTuple):
+    """A limit of the pool and what follows from it, in bytes."""
+
+    percent: int
+    pool: int
+    holds: int
+    """Pages that the full pool holds."""
+    size: int
+    """What to declare, so that the slots run out first."""
+    slots: int
+    """Kernel memory for the slots."""
+    left: int
+    """Memory that is left when the pool is full."""
+
+
+def processes(pids: Iterable[int] | None = None) -> tuple[list[int], list[int]]:
+    """Processes and the size of their anonymous memory: those given, or the largest of this machine."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter() if pids is None else map(_process, pids):
+        try:
+            memory = process.memory_info()
+        except psutil.Error:
+            continue
+        if memory.rss > memory.shared:
+            found.append((memory.rss - memory.shared, process.pid))
+    found.sort(reverse=True)
+    found = found[:_PROCESSES]
+    return [pid for _, pid in found], [size for size, _ in found]
+
+
+def _process(pid: int) -> Any:
+    import psutil
+
+    try:
+        return psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        raise NotFound("no such process", path=str(pid)) from None
+
+
+def in_cgroup(path: str) -> list[int]:
+    """The processes in a cgroup and below it. Raises `OSError`."""
+    files = sorted(Path(path).rglob("cgroup.procs"))
+    if not files:
+        raise NotFound("not a cgroup", path=path)
+    return [int(pid) for file in files for pid in file.read_text(encoding="ascii").split()]
+
+
+def sampled(state: zswap.Zswap | None, pids: Iterable[int] | None = None) -> Ratio | None:
+    """The ratio of a sample of memory; None when there is none that may be read."""
+    found = sample.measure(sample.read(*processes(pids)), state.compressor if state else None)
+    if found is None:
+        return None
+    text = f"{found.pages} pages of memory compressed with {found.library}"
+    if found.incompressible:
+        text += f", {100 * found.incompressible // found.pages}% of them do not compress and are left out"
+    return Ratio(found.ratio, "sampled", text)
+
+
+def ratio(state: zswap.Zswap | None) -> Ratio:
+    """The ratio of what is in zswap, else that of a sample of this machine's memory, else an assumed one."""
+    value, measured = capacity.ratio(state)
+    if measured and state is not None and state.stored and state.pool:
+        return Ratio(value, "measured", f"{human(state.stored)} stored in {human(state.pool)}")
+    return sampled(state) or Ratio(value, "assumed", "no memory could be read to sample it")
+
+
+def memory() -> int:
+    """Memory of this machine in bytes."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def alternatives(total: int, percents: Iterable[int], at: float) -> list[Alternative]:
+    """What follows from limits of the pool, in percent of the memory `total`."""
+    found = []
+    for percent in percents:
+        pool = zswap.pool_limit(percent, total)
+        holds = int(pool * at)
+        size = capacity.recommended_size(holds)
+        slots = kernel.slot_memory(size // page_size())
+        found.append(Alternative(percent, pool, holds, size, slots, total - pool - slots))
+    return found
+
+
+def percents(state: zswap.Zswap | None, asked: int | None) -> tuple[int, list[int]]:
+    """The limit to plan for, and those to show beside it."""
+    now = state.max_pool_percent if state is not None else None
+    chosen = asked or (now if now is not None and now >= _LEAST_PERCENT else _PERCENTS[0])
+    return chosen, sorted({chosen, *_PERCENTS})
+
+
+def priority(areas: Sequence[Area]) -> int:
+    """A priority above that of every active area."""
+    return min(max((area.prio + 1 for area in areas), default=0) or _PRIORITY, _LARGEST_PRIORITY)
+
+
+def commands(chosen: Alternative, path: str, prio: int, state: zswap.Zswap | None) -> list[str]:
+    """The commands that set it up."""
+    if chosen.size < 1 << 20:
+        raise Error(f"a pool of {human(chosen.pool)} holds next to nothing", hint="--pool-percent")
+    setting = [] if state is not None and state.enabled else ["enabled=yes"]
+    if state is None or state.max_pool_percent != chosen.percent:
+        setting.append(f"max_pool_percent={chosen.percent}")
+    quoted = shlex.quote(path)
+    return [
+        *([f"ghostctl zswap set {' '.join(setting)} --persist"] if setting else []),
+        f"ghostctl mkghost -s {_size(chosen)} {quoted}",
+        f"ghostctl on -p {prio} {quoted}",
+    ]
+
+
+def fstab_line(chosen: Alternative, path: str, prio: int) -> str:
+    """The line of fstab that has it at every boot."""
+    options = [("defaults", None), ("nofail", None), ("pri", str(prio)), ("x-ghost.size", _size(chosen))]
+    return fstab.format_swap(path, options).decode("utf-8", "surrogateescape").rstrip("\n")
+
+
+def _size(chosen: Alternative) -> str:
+    return f"{chosen.size >> 20}M"
+
+
+def past(areas: Iterable[Area], prio: int) -> str:
+    """What happens when all slots of the ghost are taken."""
+    below = [area for area in areas if not area.is_ghost and area.prio < prio]
+    if not below:
+        return "no other area is active: memory is reclaimed elsewhere, then the kernel kills for it"
+    following = max(below, key=lambda area: area.prio)
+    free = human(sum(area.size - area.used for area in below))
+    return f"the kernel goes on to {following.name}; {free} are free there"

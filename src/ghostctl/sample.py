@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How well the memory of processes compresses: a sample of their anonymous pages, through a library."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import os
+import random
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from . import sizes
+from .report import trace
+
+_PAGES = 1024
+_CHUNKS = 256
+"""Places of a process that are looked at, each of 512 pages."""
+_CHUNK = 512
+
+# Documentation/admin-guide/mm/pagemap.rst
+_PRESENT, _FILE = 1 << 63, 1 << 61
+
+# mm/zsmalloc.c: a handle goes with each object, and size classes are a 256th of a page apart
+_HANDLE = 8
+_CLASSES = 256
+
+_BYTES, _SIZE = ctypes.c_char_p, ctypes.c_size_t
+
+Compress = Callable[[bytes], int]
+
+
+class Sample(NamedTuple):
+    """What a sample of memory says."""
+
+    ratio: float
+    pages: int
+    incompressible: int
+    """Pages of the sample that zswap would refuse, or store as they are."""
+    library: str
+    """What compressed them."""
+
+
+def _lz4() -> Compress:
+    library = ctypes.CDLL("liblz4.so.1")
+    compress = library.LZ4_compress_default
+    compress.argtypes = [_BYTES, _BYTES, ctypes.c_int, ctypes.c_int]
+    room = ctypes.create_string_buffer(2 * sizes.page_size())
+
+    def run(page: bytes) -> int:
+        return int(compress(page, room, len(page), len(room)))
+
+    return run
+
+
+def _lzo() -> Compress:
+    library = ctypes.CDLL("liblzo2.so.2")
+    compress = library.lzo1x_1_compress
+    compress.argtypes = [_BYTES, _SIZE, _BYTES, ctypes.POINTER(_SIZE), _BYTES]
+    room = ctypes.create_string_buffer(2 * sizes.page_size())
+    # lzo1x.h, LZO1X_1_MEM_COMPRESS
+    work = ctypes.create_string_buffer(16384 * ctypes.sizeof(ctypes.c_void_p))
+
+    def run(page: bytes) -> int:
+        length = _SIZE(len(room))
+        compress(page, len(page), room, ctypes.byref(length), work)
+        return length.value
+
+    return run
+
+
+def _zstd() -> Compress:
+    library = ctypes.CDLL("libzstd.so.1")
+    compress = library.ZSTD_compress
+    compress.argtypes = [_BYTES, _SIZE, _BYTES, _SIZE, ctypes.c_int]
+    compress.restype = _SIZE
+    room = ctypes.create_string_buffer(2 * sizes.page_size())
+
+    def run(page: bytes) -> int:
+        # crypto/zstd.c, ZSTD_DEF_LEVEL
+        return int(compress(room, len(room), page, len(page), 3))
+
+    return run
+
+
+def _zlib() -> Compress:
+    def run(page: bytes) -> int:
+        # crypto/deflate.c: raw, window of 2^11
+        compressor = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -11)
+        return len(compressor.compress(page)) + len(compressor.flush())
+
+    return run
+
+
+def _zlib_fast() -> Compress:
+    return lambda page: len(zlib.compress(page, 1))
+
+
+_LIBRARIES: dict[str, Callable[[], Compress]] = {
+    "liblz4": _lz4,
+    "liblzo2": _lzo,
+    "libzstd": _zstd,
+    "zlib": _zlib,
+    "zlib, fastest": _zlib_fast,
+}
+_NEAREST = {
+    "lz4": ("liblz4", "liblzo2", "zlib, fastest"),
+    "lz4hc": ("liblz4", "liblzo2", "zlib, fastest"),
+    "lzo": ("liblzo2", "liblz4", "zlib, fastest"),
+    "lzo-rle": ("liblzo2", "liblz4", "zlib, fastest"),
+    "zstd": ("libzstd", "zlib"),
+}
+"""Libraries for the kernel's compressors, the nearest first."""
+
+
+def compressor(name: str | None) -> tuple[str, Compress]:
+    """The library that compresses most like the kernel's compressor `name`, and its function."""
+    for library in _NEAREST.get(name or "", ()):
+        try:
+            return library, _LIBRARIES[library]()
+        except (OSError, AttributeError) as error:
+            trace(f"{library}: {error}")
+    return "zlib", _zlib()
+
+
+def measure(pages: Iterable[bytes], name: str | None) -> Sample | None:
+    """How pages compress with what is nearest to the kernel's compressor `name`; None without any.
+
+    Pages of zeros do not count: newer kernels keep no compressed copy of them at all.
+    """
+    library, compress = compressor(name)
+    page_size = sizes.page_size()
+    step = page_size // _CLASSES
+    zero = bytes(page_size)
+    counted = incompressible = cost = 0
+    for page in pages:
+        if page == zero:
+            continue
+        counted += 1
+        size = compress(page)
+        if 0 < size < page_size:
+            cost += (size + _HANDLE + step - 1) // step * step
+        else:
+            incompressible += 1
+    if not cost:
+        return None
+    return Sample((counted - incompressible) * page_size / cost, counted, incompressible, library)
+
+
+def read(pids: Sequence[int], weights: Sequence[int]) -> Iterator[bytes]:
+    """A random sample of the anonymous pages of processes, more of those that weigh more.
+
+    A page is read only when it is in memory, so that nothing is swapped in or made for it.
+    """
+    total = sum(weights) or 1
+    for pid, weight in zip(pids, weights, strict=True):
+        wanted = max(_PAGES * weight // total, 1)
+        try:
+            yield from _read_process(pid, wanted)
+        except OSError as error:
+            trace(f"process {pid}: {error.strerror}")
+
+
+def _read_process(pid: int, wanted: int) -> Iterator[bytes]:
+    page_size = sizes.page_size()
+    with (
+        open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap,
+        open(f"/proc/{pid}/mem", "rb", buffering=0) as memory,
+    ):
+        found = [
+            address for start in _chunks(pid) for address in _present(pagemap.fileno(), start, page_size)
+        ]
+        for address in random.sample(found, min(wanted, len(found))):
+            try:
+                page = os.pread(memory.fileno(), page_size, address)
+            except OSError:
+                continue
+            if len(page) == page_size:
+                yield page
+
+
+def _chunks(pid: int) -> list[tuple[int, int]]:
+    """Ranges of addresses in private anonymous mappings, as many as `_CHUNKS`, all over the process."""
+    step = _CHUNK * sizes.page_size()
+    chunks = []
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:
+        for line in maps:
+            fields = line.split(maxsplit=5)
+            name = fields[5].strip() if len(fields) > 5 else ""
+            if fields[1][3] != "p" or fields[4] != "0" or name in ("[vdso]", "[vvar]", "[vsyscall]"):
+                continue
+            start, end = (int(text, 16) for text in fields[0].split("-"))
+            # a terabyte that is only reserved would be half a million of them
+            stride = max(step, (end - start) // _CHUNKS // step * step)
+            chunks += [(address, min(address + step, end)) for address in range(start, end, stride)]
+    return random.sample(chunks, min(len(chunks), _CHUNKS))
+
+
+def _present(pagemap: int, chunk: tuple[int, int], page_size: int) -> Iterator[int]:
+    start, end = chunk
+    data = os.pread(pagemap, (end - start) // page_size * 8, start // page_size * 8)
+    for number, entry in enumerate(array.array("Q", data[: len(data) // 8 * 8])):
+        if entry & _PRESENT and not entry & _FILE:
+            yield start + number * page_size

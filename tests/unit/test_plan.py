@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ghostctl import fstab, plan, sample, sizes
+from ghostctl.errors import Error, NotFound
+from ghostctl.swaps import Area
+from ghostctl.zswap import Zswap
+
+GIB = 1 << 30
+PAGE = sizes.page_size()
+TEXT = b"The quick brown fox jumps over the lazy dog, and over the swap area behind him. "
+
+
+@given(
+    st.integers(256 << 20, 1 << 45),
+    st.integers(1, 90),
+    st.floats(1, 100, allow_nan=False),
+)
+def test_slots_run_out_before_the_pool(total: int, percent: int, at: float) -> None:
+    (row,) = plan.alternatives(total, [percent], at)
+    assert row.size <= row.pool * at
+    assert row.pool * 100 <= total * percent
+    assert row.left == total - row.pool - row.slots
+
+
+def test_alternatives_of_a_gibibyte() -> None:
+    (row,) = plan.alternatives(GIB, [20], 3)
+    assert row.pool == (GIB // PAGE) * 20 // 100 * PAGE
+    assert row.holds == 3 * row.pool
+    assert row.size == 552 << 20
+
+
+@pytest.mark.parametrize(
+    ("now", "asked", "chosen", "shown"),
+    [
+        (20, None, 20, [20, 35, 50]),
+        (1, None, 20, [20, 35, 50]),
+        (40, None, 40, [20, 35, 40, 50]),
+        (20, 60, 60, [20, 35, 50, 60]),
+    ],
+)
+def test_which_limits_are_shown(now: int, asked: int | None, chosen: int, shown: list[int]) -> None:
+    state = Zswap(True, "lz4", now, 90, False, None, 0, 0, GIB)
+    assert plan.percents(state, asked) == (chosen, shown)
+    assert plan.percents(None, asked)[0] == (asked or 20)
+
+
+def test_commands_say_only_what_is_to_do() -> None:
+    (row,) = plan.alternatives(GIB, [20], 3)
+    on = Zswap(True, "lz4", 20, 90, False, None, 0, 0, GIB)
+    rest = ["ghostctl mkghost -s 552M /g", "ghostctl on -p 7 /g"]
+    assert plan.commands(row, "/g", 7, on) == rest
+    assert plan.commands(row, "/g", 7, on._replace(enabled=False, max_pool_percent=50)) == [
+        "ghostctl zswap set enabled=yes max_pool_percent=20 --persist",
+        *rest,
+    ]
+    (tiny,) = plan.alternatives(16 << 20, [1], 1)
+    with pytest.raises(Error, match="next to nothing"):
+        plan.commands(tiny, "/g", 7, on)
+
+
+def test_fstab_line_is_one_that_declares_it() -> None:
+    (row,) = plan.alternatives(GIB, [20], 3)
+    (line,) = fstab.parse(plan.fstab_line(row, "/a b", 7).encode())
+    assert fstab.declares_ghost(line)
+    assert (line.spec, line.option("x-ghost.size"), line.option("pri")) == ("/a b", "552M", "7")
+
+
+def test_priority_and_what_comes_after() -> None:
+    disk, zram = Area("/swap", "file", 1 << 20, 0, 5), Area("/dev/sda2", "partition", 1 << 20, 1 << 19, -2)
+    assert plan.priority([]) == 100
+    assert plan.priority([disk, zram]) == 6
+    assert plan.priority([disk._replace(prio=32767)]) == 32767
+    assert plan.past([disk, zram], 100) == "the kernel goes on to /swap; 1.5G are free there"
+    assert plan.past([disk], 5).startswith("no other area")
+
+
+def test_zeros_do_not_count_and_noise_is_incompressible() -> None:
+    noise = random.Random(1).randbytes(PAGE)
+    text = (TEXT * PAGE)[:PAGE]
+    assert sample.measure([bytes(PAGE)] * 9, "lz4") is None
+    assert sample.measure([noise], "lz4") is None
+    found = sample.measure([bytes(PAGE), noise, text], "lz4")
+    assert found is not None
+    assert (found.pages, found.incompressible) == (2, 1)
+    assert found.ratio > 8
+
+
+@pytest.mark.parametrize("library", list(sample._LIBRARIES))
+def test_every_library_compresses(library: str) -> None:
+    try:
+        compress = sample._LIBRARIES[library]()
+    except OSError as error:
+        pytest.skip(f"{library}: {error}")
+    assert 0 < compress((TEXT * PAGE)[:PAGE]) < PAGE // 8
+    assert compress(random.Random(1).randbytes(PAGE)) >= PAGE
+
+
+def test_the_nearest_library_is_named() -> None:
+    assert sample.compressor("842")[0] == "zlib"
+    assert sample.compressor(None)[0] == "zlib"
+    assert sample.compressor("zstd")[0] in ("libzstd", "zlib")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the memory of another process is root's to read")
+def test_a_sample_is_of_the_process() -> None:
+    size = 64 << 20
+    code = (
+        f"import mmap, sys; m = mmap.mmap(-1, {size}, flags={mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS});"
+        f"m.write({TEXT!r} * ({size} // {len(TEXT)})); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        pages = list(sample.read([process.pid], [1]))
+        process.communicate()
+    of_text = sum(TEXT in page for page in pages)
+    assert len(pages) > 500
+    assert of_text > len(pages) * 0.8
+
+
+def test_no_such_process_or_cgroup(tmp_path: object) -> None:
+    with pytest.raises(NotFound):
+        plan.processes([2**22 + 1])
+    with pytest.raises(NotFound):
+        plan.in_cgroup(str(tmp_path))
