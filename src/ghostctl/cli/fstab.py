@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -303,5 +304,54 @@ def probe(file: str) -> None:
     raise Unsupported(f"this kernel ({kernel.release()}) has no ghost swap", path=file)
 
 
-for _subcommand in (list_lines, add, remove, check, ensure, probe):
+@define("install-generator")
+@click.option(
+    "--directory",
+    default="/etc/systemd/system-generators",
+    metavar="DIR",
+    show_default=True,
+    help="Where to install it.",
+)
+@click.option("--remove", "undo", is_flag=True, help="Remove it again.")
+def install_generator(directory: str, undo: bool) -> None:
+    """Have systemd run this ghostctl's generator in boots, which makes missing ghosts before they are used.
+
+    For installations by pip; packages of distributions bring the generator along.
+    """
+    from .. import generator
+    from ..bootcheck import GENERATOR
+
+    path = os.path.join(directory, GENERATOR)
+    if undo:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            if "ghostctl-generator(8)" not in file.read():
+                raise Error("was not made by ghostctl", path=path)
+        os.unlink(path)
+        click.echo(f"removed {escape(path)}")
+        return
+    package = os.path.dirname(os.path.abspath(generator.__file__))
+    with open(os.path.join(package, "ghostctl-generator.in"), encoding="utf-8") as file:
+        text = file.read()
+    values = {
+        "python": sys.executable,
+        "packages": os.path.dirname(package),
+        "ghostctl": generator.find_ghostctl(),
+    }
+    for key, value in values.items():
+        if any(char in value for char in '"\\\n'):
+            raise Error("cannot be written into the generator", path=value)
+        text = text.replace(f"@{key}@", value)
+        if os.stat(value).st_uid != 0:
+            report.warn(value, "belongs to a user, and will run as root in boots")
+    os.makedirs(directory, exist_ok=True)
+
+    def finish(fd: int) -> None:
+        os.fchmod(fd, 0o755)
+
+    with atomic.place(path) as place:
+        atomic.write(place, os.fsencode(text), replace=True, finish=finish)
+    click.echo(f"installed {escape(path)}")
+
+
+for _subcommand in (list_lines, add, remove, check, ensure, probe, install_generator):
     command.add_command(_subcommand)
