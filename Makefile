@@ -11,6 +11,7 @@ mandir = $(PREFIX)/share/man
 bashcompdir = $(PREFIX)/share/bash-completion/completions
 zshcompdir = $(PREFIX)/share/zsh/site-functions
 fishcompdir = $(PREFIX)/share/fish/vendor_completions.d
+generatordir = $(or $(shell pkg-config --variable=systemdsystemgeneratordir systemd 2>/dev/null),/usr/lib/systemd/system-generators)
 
 .PHONY: help demo test test-vm lint bench bench-vm man install uninstall venv clean
 
@@ -48,6 +49,7 @@ lint: venv
 bench: venv
 	$(PY) -m compileall -q src
 	$(PY) bench/commands.py
+	$(PY) bench/generator.py
 
 bench-vm: venv
 	$(PY) tests/vm/lab.py build
@@ -62,21 +64,26 @@ DEPS ?= yes
 
 install: venv
 	install -d '$(DESTDIR)$(libdir)' '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man8' \
-		'$(DESTDIR)$(bashcompdir)' '$(DESTDIR)$(zshcompdir)' '$(DESTDIR)$(fishcompdir)'
+		'$(DESTDIR)$(bashcompdir)' '$(DESTDIR)$(zshcompdir)' '$(DESTDIR)$(fishcompdir)' \
+		'$(DESTDIR)$(generatordir)'
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade \
 		$(if $(DEPS),,--no-deps) --target '$(DESTDIR)$(libdir)' .
 	rm -rf '$(DESTDIR)$(libdir)/bin'
-	sed -e "s|@PYTHON@|$$($(PYTHON) -c 'import sys; print(sys.executable)')|" -e 's|@LIBDIR@|$(libdir)|' \
-		tools/launcher.in >'$(DESTDIR)$(bindir)/ghostctl'
-	chmod 755 '$(DESTDIR)$(bindir)/ghostctl'
-	install -m 644 man/ghostctl.8 '$(DESTDIR)$(mandir)/man8/'
+	for file in tools/launcher.in:'$(DESTDIR)$(bindir)/ghostctl' \
+		src/ghostctl/ghostctl-generator.in:'$(DESTDIR)$(generatordir)/ghostctl-generator'; do \
+		sed -e "s|@PYTHON@|$$($(PYTHON) -c 'import sys; print(sys.executable)')|" -e 's|@LIBDIR@|$(libdir)|' \
+			-e 's|@GHOSTCTL@|$(bindir)/ghostctl|' "$${file%%:*}" >"$${file#*:}" && \
+		chmod 755 "$${file#*:}" || exit; \
+	done
+	install -m 644 man/ghostctl.8 man/ghostctl-generator.8 '$(DESTDIR)$(mandir)/man8/'
 	install -m 644 completions/ghostctl.bash '$(DESTDIR)$(bashcompdir)/ghostctl'
 	install -m 644 completions/_ghostctl '$(DESTDIR)$(zshcompdir)/'
 	install -m 644 completions/ghostctl.fish '$(DESTDIR)$(fishcompdir)/'
 
 uninstall:
 	rm -rf '$(DESTDIR)$(libdir)'
-	rm -f '$(DESTDIR)$(bindir)/ghostctl' '$(DESTDIR)$(mandir)/man8/ghostctl.8' \
+	rm -f '$(DESTDIR)$(bindir)/ghostctl' '$(DESTDIR)$(generatordir)/ghostctl-generator' \
+		'$(DESTDIR)$(mandir)/man8/ghostctl.8' '$(DESTDIR)$(mandir)/man8/ghostctl-generator.8' \
 		'$(DESTDIR)$(bashcompdir)/ghostctl' '$(DESTDIR)$(zshcompdir)/_ghostctl' \
 		'$(DESTDIR)$(fishcompdir)/ghostctl.fish'
 

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from measure import machine, markdown, write_section
+
 REPOSITORY = Path(__file__).parent.parent
 INTERPRETER = "/usr/bin/python3"
 ROUNDS = 41
@@ -53,21 +55,17 @@ def measure() -> None:
         "ghostctl-generator": ["/mnt/ghostctl-generator"],
         "systemd-fstab-generator": ["/usr/lib/systemd/system-generators/systemd-fstab-generator"],
     }
-    print(
-        "| fstab | " + " | ".join(f"`{name}` ms" for name in commands) + " | ghostctl to bare | to systemd |"
-    )
-    print("|---|" + "---:|" * (len(commands) + 2))
+    rows = []
     for number, title in enumerate(fstabs()):
         fstab = f"/mnt/fstab{number}"
         rounds = ROUNDS if number < 2 else ROUNDS // 2
         # side by side, so that what else the machine does falls on all of them
         times = [[seconds(command, fstab) for command in commands.values()] for _ in range(rounds)]
         bare, ours, systemd = (statistics.median(column) * 1000 for column in zip(*times, strict=True))
-        row = [f"{value:.1f}" for value in (bare, ours, systemd)] + [
-            f"{ours / bare:.2f}",
-            f"{ours / systemd:.2f}",
-        ]
-        print(f"| {title} | {' | '.join(row)} |", flush=True)
+        figures = [f"{value:.1f}" for value in (bare, ours, systemd)]
+        rows.append([title, *figures, f"{ours / bare:.2f}", f"{ours / systemd:.2f}"])
+    headings = ["fstab, median ms", *(f"`{name}`" for name in commands), "to bare", "to systemd"]
+    print(markdown(headings, rows))
 
 
 def main() -> None:
@@ -80,15 +78,16 @@ def main() -> None:
         package = directory / "ghostctl"
         shutil.copytree(REPOSITORY / "src/ghostctl", package)
         subprocess.run([INTERPRETER, "-m", "compileall", "-q", package], check=True)
-        shutil.copy(__file__, directory / "bench.py")
+        for program in ("generator.py", "measure.py"):
+            shutil.copy(Path(__file__).with_name(program), directory)
         (directory / "fstab").touch()
         for number, text in enumerate(fstabs().values()):
             (directory / f"fstab{number}").write_text(text)
         launcher = (package / "ghostctl-generator.in").read_text()
         for key, value in {
-            "python": INTERPRETER,
-            "packages": "/mnt",
-            "ghostctl": "/usr/bin/ghostctl",
+            "PYTHON": INTERPRETER,
+            "LIBDIR": "/mnt",
+            "GHOSTCTL": "/usr/bin/ghostctl",
         }.items():
             launcher = launcher.replace(f"@{key}@", value)
         (directory / "ghostctl-generator").write_text(launcher)
@@ -100,8 +99,9 @@ def main() -> None:
             "private",
             REPOSITORY / "tests/systemd-root",
         ]
-        measuring = f"{INTERPRETER} /mnt/bench.py measure"
-        subprocess.run([*namespace, directory / "root", directory, measuring], check=True)
+        measuring = f"{INTERPRETER} /mnt/generator.py measure"
+        table = subprocess.check_output([*namespace, directory / "root", directory, measuring], text=True)
+    write_section("Generator", f"{machine()}\n\n{table}")
 
 
 if __name__ == "__main__":

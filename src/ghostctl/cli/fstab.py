@@ -333,9 +333,9 @@ def install_generator(directory: str, undo: bool) -> None:
     with open(os.path.join(package, "ghostctl-generator.in"), encoding="utf-8") as file:
         text = file.read()
     values = {
-        "python": sys.executable,
-        "packages": os.path.dirname(package),
-        "ghostctl": generator.find_ghostctl(),
+        "PYTHON": sys.executable,
+        "LIBDIR": os.path.dirname(package),
+        "GHOSTCTL": generator.find_ghostctl(),
     }
     for key, value in values.items():
         if any(char in value for char in '"\\\n'):
