@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# bash completion for ghostctl(8)                                           -*- shell-script -*-
+#
+# One function for each command, named after it: _ghostctl_zswap_set for "ghostctl zswap set". It finds the
+# word to complete in $cur, the one before in $prev, and the arguments of the command so far in $arguments.
+
+__ghostctl_sizes='ram ram/2 50% 1G 4G 16G 64G'
+
+__ghostctl_words() {
+    local word
+    for word in $1; do
+        [[ $word == "$cur"* ]] && COMPREPLY+=("$word")
+    done
+}
+
+# words between commas, each once
+__ghostctl_list() {
+    local word plus=
+    [[ $cur == +* ]] && plus=+
+    local list=${cur#+}
+    local last=${list##*,} head=${list%"${list##*,}"}
+    for word in $1; do
+        [[ $word == "$last"* && ,$head != *,"$word",* ]] && COMPREPLY+=("$plus$head$word")
+    done
+    compopt -o nospace 2>/dev/null
+}
+
+# false when it completes an option, true when something else is wanted
+__ghostctl_options() {
+    [[ $cur == -* ]] || return 0
+    __ghostctl_words "$1 -q --quiet -v --verbose --color -h --help"
+    return 1
+}
+
+__ghostctl_files() {
+    compopt -o filenames 2>/dev/null
+    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
+}
+
+__ghostctl_active() {
+    local name
+    [[ -r /proc/swaps ]] || return
+    {
+        read -r
+        while read -r name _; do
+            printf '%b\n' "$name"
+        done
+    } </proc/swaps
+}
+
+# labels or UUIDs of the active areas and of the ghosts in their usual place
+__ghostctl_tags() {
+    local -a areas tags
+    local tag
+    mapfile -t areas < <(__ghostctl_active)
+    mapfile -t tags < <(ghostctl inspect -- "${areas[@]}" /var/lib/ghost/* 2>/dev/null |
+        sed -n "s/^  $1  *//p" | sort -u)
+    for tag in "${tags[@]}"; do
+        [[ $tag == "$cur"* ]] && COMPREPLY+=("$(printf %q "$tag")")
+    done
+}
+
+# what stands for a swap area, active or not
+__ghostctl_area() {
+    case $prev in
+    -L | --label | LABEL) __ghostctl_tags label ;;
+    -U | --uuid | UUID) __ghostctl_tags uuid ;;
+    *)
+        if [[ $cur == [LU]* ]]; then
+            __ghostctl_words 'LABEL= UUID='
+            compopt -o nospace 2>/dev/null
+        fi
+        __ghostctl_files
+        ;;
+    esac
+}
+
+__ghostctl_active_area() {
+    local name
+    if [[ ! $prev =~ ^(-L|--label|-U|--uuid|LABEL|UUID)$ && $cur != [LU]* ]]; then
+        while IFS= read -r name; do
+            [[ $name == "$cur"* ]] && COMPREPLY+=("$name")
+        done < <(__ghostctl_active)
+        if ((${#COMPREPLY[@]})); then
+            compopt -o filenames 2>/dev/null
+            return
+        fi
+    fi
+    # also a ghost that an area of another name realises
+    __ghostctl_area
+}
+
+_ghostctl_mkghost() {
+    case $prev in
+    -s | --size) __ghostctl_words "$__ghostctl_sizes" ;;
+    -L | --label) ;;
+    -U | --uuid) __ghostctl_words 'clear random time' ;;
+    -p | --pagesize) __ghostctl_words '4K 8K 16K 32K 64K 128K' ;;
+    -e | --endianness) __ghostctl_words 'native little big' ;;
+    *)
+        __ghostctl_options '-s --size -L --label -U --uuid -p --pagesize -e --endianness --bare -f --force
+            --if-needed -n --dry-run --json' && __ghostctl_files
+        ;;
+    esac
+}
+
+_ghostctl_inspect() {
+    __ghostctl_options '-L --label -U --uuid --json' && __ghostctl_area
+}
+
+_ghostctl_verify() {
+    __ghostctl_options '-L --label -U --uuid --strict --json' && __ghostctl_area
+}
+
+_ghostctl_label() {
+    case $prev in
+    -L | --label) ;;
+    -U | --uuid) __ghostctl_words 'clear random time' ;;
+    *) __ghostctl_options '-L --label -U --uuid --json' && __ghostctl_area ;;
+    esac
+}
+
+_ghostctl_resize() {
+    __ghostctl_options '--cycle --json' || return
+    if ((${#arguments[@]})) && [[ $prev != LABEL && $prev != UUID ]]; then
+        __ghostctl_words "$__ghostctl_sizes"
+    else
+        __ghostctl_area
+    fi
+}
+
+_ghostctl_on() {
+    case $prev in
+    -p | --priority) __ghostctl_words '-1 0 1 10 100 32767' ;;
+    -o | --options)
+        __ghostctl_list 'pri= discard discard=once discard=pages nofail x-ghost.fallback= x-ghost.zswap'
+        ;;
+    -T | --fstab) __ghostctl_files ;;
+    --backend) __ghostctl_words 'auto file' ;;
+    --fallback) __ghostctl_list 'file' ;;
+    --discard) __ghostctl_words 'all once pages' ;;
+    *)
+        __ghostctl_options '-L --label -U --uuid -a --all -p --priority -d --discard -o --options -e
+            --ifexists -T --fstab --fixpgsz --backend --fallback --enable-zswap -f --force' && __ghostctl_area
+        ;;
+    esac
+}
+
+_ghostctl_off() {
+    case $prev in
+    --type) __ghostctl_words 'ghost any' ;;
+    *)
+        __ghostctl_options '-L --label -U --uuid -a --all --type -f --force' && __ghostctl_active_area
+        ;;
+    esac
+}
+
+_ghostctl_status() {
+    case $prev in
+    -o | --output)
+        __ghostctl_list 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST PAGES BACKING'
+        ;;
+    --type) __ghostctl_list 'ghost file partition xswap' ;;
+    *)
+        __ghostctl_options '-L --label -U --uuid -o --output --output-all --type --noheadings --raw --bytes
+            --zswap --no-zswap --json' && __ghostctl_active_area
+        ;;
+    esac
+}
+
+_ghostctl_zswap() {
+    __ghostctl_options '' && __ghostctl_words 'show set'
+}
+
+_ghostctl_zswap_show() {
+    __ghostctl_options '--json'
+}
+
+_ghostctl_zswap_set() {
+    case $prev in
+    enabled | shrinker) __ghostctl_words 'Y N' ;;
+    compressor) __ghostctl_words 'lz4 lz4hc lzo lzo-rle zstd deflate 842' ;;
+    max_pool_percent | accept_threshold_percent) ;;
+    *)
+        __ghostctl_options '--persist --forget --json' || return
+        __ghostctl_words 'enabled= compressor= max_pool_percent= accept_threshold_percent= shrinker='
+        compopt -o nospace 2>/dev/null
+        ;;
+    esac
+}
+
+_ghostctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=_ghostctl i word
+    local -a arguments=()
+    COMPREPLY=()
+    # "=" is a word of its own
+    if [[ $cur == = ]]; then
+        cur=
+    elif [[ $prev == = ]]; then
+        prev=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+        --color)
+            [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
+            ((i++))
+            ;;
+        -* | =) ;;
+        *)
+            if ((${#arguments[@]} == 0)) && declare -F "${command}_$word" >/dev/null; then
+                command+=_$word
+            else
+                arguments+=("$word")
+            fi
+            ;;
+        esac
+    done
+    if [[ $prev == --color ]]; then
+        __ghostctl_words 'auto always never'
+    elif [[ $command != _ghostctl ]]; then
+        "$command"
+    elif __ghostctl_options '-V --version'; then
+        __ghostctl_words 'mkghost inspect verify label resize on off status zswap'
+    fi
+}
+
+complete -F _ghostctl ghostctl

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# fish completion for ghostctl(8)
+
+# the command and its arguments so far, without options
+function __ghostctl_words
+    set -l words (commandline -opc)
+    set -e words[1]
+    while set -q words[1]
+        switch $words[1]
+            case --color
+                set -e words[1]
+            case '-*'
+            case '*'
+                echo -- $words[1]
+        end
+        set -e words[1]
+    end
+end
+
+# exactly this command was given
+function __ghostctl_at
+    set -l words (__ghostctl_words)
+    test "$words" = "$argv"
+end
+
+# this command was given, with or without arguments
+function __ghostctl_in
+    set -l words (__ghostctl_words)
+    test (count $words) -ge (count $argv); and test "$words[1..$(count $argv)]" = "$argv"
+end
+
+function __ghostctl_active
+    test -r /proc/swaps; and tail -n +2 /proc/swaps | string replace -r '[ \t].*' '' | while read -l name
+        set name (printf '%b' $name)
+        string match -q '/*' -- $name; and printf '%s\tactive\n' $name; or echo -- $name
+    end
+end
+
+# labels or UUIDs of the active areas and of the ghosts in their usual place
+function __ghostctl_tags
+    set -l areas (__ghostctl_active | string replace -r '\t.*' '') /var/lib/ghost/*
+    ghostctl inspect -- $areas 2>/dev/null | string replace -rf "^  $argv[1] +" ''
+end
+
+# LABEL= and UUID=, with what stands behind them
+function __ghostctl_tagged
+    set -l token (commandline -ct)
+    switch $token
+        case 'LABEL=*' 'UUID=*'
+            set -l key (string split -f 1 = -- $token)
+            __ghostctl_tags (string lower $key) | string replace -r '^' "$key="
+        case 'L*' 'U*'
+            printf '%s\n' LABEL= UUID=
+    end
+end
+
+# comma lists
+function __ghostctl_list
+    set -l token (string replace -r '^--?[a-z-]+=' '' -- (commandline -ct))
+    set -l head (string match -r '^\+?(?:.*,)?' -- $token)
+    for word in $argv
+        contains -- $word (string split , -- (string trim -lc + -- $head)); or echo -- $head$word
+    end
+end
+
+set -l sizes 'ram ram/2 50% 1G 4G 16G 64G'
+set -l columns 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST PAGES BACKING'
+set -l compressors '{lz4,lz4hc,lzo,lzo-rle,zstd,deflate,842}'
+set -l fstab_options 'pri= discard discard=once discard=pages nofail x-ghost.fallback= x-ghost.zswap'
+
+complete -c ghostctl -f
+complete -c ghostctl -s h -l help -d 'Show how it is used'
+complete -c ghostctl -s q -l quiet -d 'No warnings and no progress'
+complete -c ghostctl -s v -l verbose -d 'Say what is done'
+complete -c ghostctl -l color -x -a 'auto always never' -d 'Colour the output'
+
+complete -c ghostctl -n '__ghostctl_at' -s V -l version -d 'Show the version'
+complete -c ghostctl -n '__ghostctl_at' -a mkghost -d 'Create a ghost'
+complete -c ghostctl -n '__ghostctl_at' -a inspect -d 'Show every field of a swap header'
+complete -c ghostctl -n '__ghostctl_at' -a verify -d 'Check ghost files for problems'
+complete -c ghostctl -n '__ghostctl_at' -a label -d 'Show or change label and UUID'
+complete -c ghostctl -n '__ghostctl_at' -a resize -d 'Change the declared size of a ghost'
+complete -c ghostctl -n '__ghostctl_at' -a on -d 'Activate swap areas'
+complete -c ghostctl -n '__ghostctl_at' -a off -d 'Deactivate swap areas'
+complete -c ghostctl -n '__ghostctl_at' -a status -d 'Show the active swap areas and zswap'
+complete -c ghostctl -n '__ghostctl_at' -a zswap -d 'Show or set zswap'
+
+# what stands for an area
+for command in inspect verify on off status
+    complete -c ghostctl -n "__ghostctl_in $command" -s L -l label -x -a '(__ghostctl_tags label)' \
+        -d 'The area with this label'
+    complete -c ghostctl -n "__ghostctl_in $command" -s U -l uuid -x -a '(__ghostctl_tags uuid)' \
+        -d 'The area with this UUID'
+end
+for command in inspect verify label on off status
+    complete -c ghostctl -n "__ghostctl_in $command" -F -a '(__ghostctl_tagged)'
+end
+for command in off status
+    complete -c ghostctl -n "__ghostctl_in $command" -a '(__ghostctl_active)'
+end
+complete -c ghostctl -n '__ghostctl_at resize' -F -a '(__ghostctl_tagged)'
+complete -c ghostctl -n '__ghostctl_in mkghost' -F
+
+# mkghost
+complete -c ghostctl -n '__ghostctl_in mkghost' -s s -l size -x -a "$sizes" -d 'Size that the area declares'
+complete -c ghostctl -n '__ghostctl_in mkghost' -s L -l label -x -d 'Label'
+complete -c ghostctl -n '__ghostctl_in mkghost' -s U -l uuid -x -a 'clear random time' -d UUID
+complete -c ghostctl -n '__ghostctl_in mkghost' -s p -l pagesize -x -a '4K 8K 16K 32K 64K 128K' -d 'Page size'
+complete -c ghostctl -n '__ghostctl_in mkghost' -s e -l endianness -x -a 'native little big' -d 'Byte order'
+complete -c ghostctl -n '__ghostctl_in mkghost' -l bare -d 'Without the ghost tag'
+complete -c ghostctl -n '__ghostctl_in mkghost' -s f -l force -d 'Replace an existing regular file'
+complete -c ghostctl -n '__ghostctl_in mkghost' -l if-needed -d 'Only where it is missing or another'
+complete -c ghostctl -n '__ghostctl_in mkghost' -s n -l dry-run -d 'Write nothing'
+complete -c ghostctl -n '__ghostctl_in mkghost' -l json -d 'Print one JSON object'
+
+# inspect
+complete -c ghostctl -n '__ghostctl_in inspect' -l json -d 'Print one JSON object'
+
+# verify
+complete -c ghostctl -n '__ghostctl_in verify' -l strict -d 'Treat warnings as errors'
+complete -c ghostctl -n '__ghostctl_in verify' -l json -d 'Print one JSON object'
+
+# label
+complete -c ghostctl -n '__ghostctl_in label' -s L -l label -x -d 'New label'
+complete -c ghostctl -n '__ghostctl_in label' -s U -l uuid -x -a 'clear random time' -d 'New UUID'
+complete -c ghostctl -n '__ghostctl_in label' -l json -d 'Print one JSON object'
+
+# resize
+complete -c ghostctl -n '__ghostctl_in resize; and not __ghostctl_at resize' -a "$sizes"
+complete -c ghostctl -n '__ghostctl_in resize' -l cycle -d 'Off, resize, on with the same priority'
+complete -c ghostctl -n '__ghostctl_in resize' -l json -d 'Print one JSON object'
+
+# on
+complete -c ghostctl -n '__ghostctl_in on' -s a -l all -d 'The ghosts in fstab'
+complete -c ghostctl -n '__ghostctl_in on' -s p -l priority -x -a '-1 0 1 10 100 32767' -d Priority
+complete -c ghostctl -n '__ghostctl_in on' -s d -d 'Discard free space'
+complete -c ghostctl -n '__ghostctl_in on' -l discard -f -a 'all once pages' -d 'Discard free space'
+complete -c ghostctl -n '__ghostctl_in on' -s o -l options -x -a "(__ghostctl_list $fstab_options)" \
+    -d 'Options as in fstab'
+complete -c ghostctl -n '__ghostctl_in on' -s e -l ifexists -d 'Skip areas that do not exist'
+complete -c ghostctl -n '__ghostctl_in on' -s T -l fstab -r -F -d 'Instead of /etc/fstab'
+complete -c ghostctl -n '__ghostctl_in on' -l fixpgsz -d 'Rewrite a ghost made for another page size'
+complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file' -d 'What realises a ghost'
+complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file)' \
+    -d 'When the kernel takes no ghosts'
+complete -c ghostctl -n '__ghostctl_in on' -l enable-zswap -d 'Turn zswap on when it is off'
+complete -c ghostctl -n '__ghostctl_in on' -s f -l force -d 'Warn where a check would refuse'
+
+# off
+complete -c ghostctl -n '__ghostctl_in off' -s a -l all -d 'All active ghosts'
+complete -c ghostctl -n '__ghostctl_in off' -l type -x -a 'ghost any' -d 'With --all'
+complete -c ghostctl -n '__ghostctl_in off' -s f -l force -d 'Try even when the pages fit nowhere'
+
+# status
+complete -c ghostctl -n '__ghostctl_in status' -s o -l output -x -a "(__ghostctl_list $columns)" -d 'Columns to show'
+complete -c ghostctl -n '__ghostctl_in status' -l output-all -d 'Show all columns'
+complete -c ghostctl -n '__ghostctl_in status' -l type -x -a '(__ghostctl_list ghost file partition xswap)' \
+    -d 'Only areas of these types'
+complete -c ghostctl -n '__ghostctl_in status' -l noheadings -d 'No line of column names'
+complete -c ghostctl -n '__ghostctl_in status' -l raw -d 'For scripts'
+complete -c ghostctl -n '__ghostctl_in status' -l bytes -d 'Sizes in bytes'
+complete -c ghostctl -n '__ghostctl_in status' -l zswap -d 'Show zswap below the table'
+complete -c ghostctl -n '__ghostctl_in status' -l no-zswap -d 'Do not show zswap'
+complete -c ghostctl -n '__ghostctl_in status' -l json -d 'Print one JSON object'
+
+# zswap
+complete -c ghostctl -n '__ghostctl_at zswap' -a show -d 'Show parameters and counters'
+complete -c ghostctl -n '__ghostctl_at zswap' -a set -d 'Set parameters'
+complete -c ghostctl -n '__ghostctl_in zswap show' -l json -d 'Print one JSON object'
+complete -c ghostctl -n '__ghostctl_in zswap set' -a 'enabled=Y enabled=N' -d 'zswap on or off'
+complete -c ghostctl -n '__ghostctl_in zswap set' -a "compressor=$compressors" -d 'What compresses the pages'
+complete -c ghostctl -n '__ghostctl_in zswap set' -a 'max_pool_percent=' -d 'Limit of the pool'
+complete -c ghostctl -n '__ghostctl_in zswap set' -a 'accept_threshold_percent=' -d 'When a full pool takes pages'
+complete -c ghostctl -n '__ghostctl_in zswap set' -a 'shrinker=Y shrinker=N' -d 'Write cold pages back early'
+complete -c ghostctl -n '__ghostctl_in zswap set' -l persist -d 'Also for the next boots'
+complete -c ghostctl -n '__ghostctl_in zswap set' -l forget -d 'No longer for the next boots'
+complete -c ghostctl -n '__ghostctl_in zswap set' -l json -d 'Print one JSON object'

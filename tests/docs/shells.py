@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The candidates that real shells offer with the completion files of this repository."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from machine import REPOSITORY, TIMEOUT
+
+FILES = REPOSITORY / "completions"
+
+# the words are split as readline does: blanks, and "=" is a word
+_BASH = r"""
+source "$1"
+compopt() { :; }
+line=$2
+read -ra COMP_WORDS <<<"${line//=/ = }"
+[[ $line == *[[:blank:]] ]] && COMP_WORDS+=('')
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+COMP_LINE=$line COMP_POINT=${#line}
+_ghostctl
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+_ZSH = r"""
+PS1=
+fpath=($COMPLETIONS $fpath)
+autoload -Uz compinit
+compinit -u -D
+compadd() {
+  local -a offered
+  # other functions ask it to fill an array only
+  if [[ -n ${(M)@[1,(i)(-|--)]:#-[a-zA-Z]#[AOD]} ]]; then
+    builtin compadd "$@"
+    return
+  fi
+  builtin compadd -O offered "$@"
+  (( $#offered )) && print -rl -- $offered >>$OFFERED
+  builtin compadd "$@"
+}
+zle-line-init() {
+  BUFFER=$LINE_TO_COMPLETE CURSOR=$#LINE_TO_COMPLETE
+  zle list-choices
+  exit
+}
+zle -N zle-line-init
+"""
+
+Environment = dict[str, str]
+
+
+def _environment() -> Environment:
+    here = os.path.dirname(sys.executable)
+    return {**os.environ, "PATH": f"{here}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "TERM": "vt100"}
+
+
+def bash(line: str, tmp_path: Path, prefix: Sequence[str] = ()) -> set[str]:
+    """As bash completes it; `prefix` goes before the shell."""
+    command = [*prefix, "bash", "--norc", "-c", _BASH, "bash", str(FILES / "ghostctl.bash"), line]
+    done = subprocess.run(
+        command, env=_environment(), capture_output=True, encoding="utf-8", timeout=TIMEOUT, check=True
+    )
+    assert not done.stderr
+    return set(filter(None, done.stdout.split("\n")))
+
+
+def zsh(line: str, tmp_path: Path, prefix: Sequence[str] = ()) -> set[str]:
+    """As zsh completes it, on a terminal of its own."""
+    (tmp_path / ".zshrc").write_text(_ZSH)
+    offered = tmp_path / "offered"
+    offered.write_text("")
+    environment = {
+        **_environment(),
+        "ZDOTDIR": str(tmp_path),
+        "COMPLETIONS": str(FILES),
+        "OFFERED": str(offered),
+        "LINE_TO_COMPLETE": line,
+    }
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [*prefix, "zsh", "-o", "no_global_rcs", "-i"],
+            env=environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        screen = b""
+        try:
+            while data := os.read(ours, 65536):
+                screen += data
+        except OSError:
+            pass  # EIO: it has ended
+        process.wait(TIMEOUT)
+    finally:
+        os.close(ours)
+    assert b"_arguments:" not in screen, screen
+    assert b"not found" not in screen, screen
+    return set(filter(None, offered.read_text().split("\n")))
+
+
+def fish(line: str, tmp_path: Path, prefix: Sequence[str] = ()) -> set[str]:
+    """As fish completes it."""
+    command = 'source $argv[1]; complete -C "$argv[2]"'
+    done = subprocess.run(
+        [*prefix, "fish", "--no-config", "-c", command, str(FILES / "ghostctl.fish"), line],
+        env={**_environment(), "HOME": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT,
+        check=True,
+    )
+    assert not done.stderr
+    return {offered.split("\t")[0] for offered in done.stdout.splitlines()}
+
+
+SHELLS: dict[str, Callable[..., set[str]]] = {"bash": bash, "zsh": zsh, "fish": fish}
