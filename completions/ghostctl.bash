@@ -5,6 +5,7 @@
 # word to complete in $cur, the one before in $prev, and the arguments of the command so far in $arguments.
 
 __ghostctl_sizes='ram ram/2 50% 1G 4G 16G 64G'
+__ghostctl_compressors='lz4 lz4hc lzo lzo-rle zstd deflate 842'
 
 __ghostctl_words() {
     local word
@@ -136,12 +137,15 @@ _ghostctl_on() {
         __ghostctl_list 'pri= discard discard=once discard=pages nofail x-ghost.fallback= x-ghost.zswap'
         ;;
     -T | --fstab) __ghostctl_files ;;
-    --backend) __ghostctl_words 'auto file' ;;
-    --fallback) __ghostctl_list 'file' ;;
+    --backend) __ghostctl_words 'auto file zram' ;;
+    --fallback) __ghostctl_list 'file zram' ;;
+    --compressor) __ghostctl_words "$__ghostctl_compressors" ;;
+    --memory-limit) __ghostctl_words "$__ghostctl_sizes" ;;
     --discard) __ghostctl_words 'all once pages' ;;
     *)
         __ghostctl_options '-L --label -U --uuid -a --all -p --priority -d --discard -o --options -e
-            --ifexists -T --fstab --fixpgsz --backend --fallback --enable-zswap -f --force' && __ghostctl_area
+            --ifexists -T --fstab --fixpgsz --backend --fallback --compressor --memory-limit --enable-zswap
+            -f --force' && __ghostctl_area
         ;;
     esac
 }
@@ -179,7 +183,7 @@ _ghostctl_zswap_show() {
 _ghostctl_zswap_set() {
     case $prev in
     enabled | shrinker) __ghostctl_words 'Y N' ;;
-    compressor) __ghostctl_words 'lz4 lz4hc lzo lzo-rle zstd deflate 842' ;;
+    compressor) __ghostctl_words "$__ghostctl_compressors" ;;
     max_pool_percent | accept_threshold_percent) ;;
     *)
         __ghostctl_options '--persist --forget --json' || return

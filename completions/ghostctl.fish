@@ -140,9 +140,11 @@ complete -c ghostctl -n '__ghostctl_in on' -s o -l options -x -a "(__ghostctl_li
 complete -c ghostctl -n '__ghostctl_in on' -s e -l ifexists -d 'Skip areas that do not exist'
 complete -c ghostctl -n '__ghostctl_in on' -s T -l fstab -r -F -d 'Instead of /etc/fstab'
 complete -c ghostctl -n '__ghostctl_in on' -l fixpgsz -d 'Rewrite a ghost made for another page size'
-complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file' -d 'What realises a ghost'
-complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file)' \
+complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file zram' -d 'What realises a ghost'
+complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file zram)' \
     -d 'When the kernel takes no ghosts'
+complete -c ghostctl -n '__ghostctl_in on' -l compressor -x -a "$compressors" -d 'Compressor of zram'
+complete -c ghostctl -n '__ghostctl_in on' -l memory-limit -x -a "$sizes" -d 'Memory that zram may take'
 complete -c ghostctl -n '__ghostctl_in on' -l enable-zswap -d 'Turn zswap on when it is off'
 complete -c ghostctl -n '__ghostctl_in on' -s f -l force -d 'Warn where a check would refuse'
 

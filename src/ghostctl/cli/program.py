@@ -22,7 +22,7 @@ COMMANDS = {
     "status": "Show the active swap areas and zswap.",
     "doctor": "Check whether this machine can use ghosts, and is set up well.",
     "plan": "Propose a size for a ghost.",
-    "zswap": "Show or set what holds the pages of ghosts.",
+    "zswap": "Show or set zswap, which holds the pages of ghosts.",
     "fstab": "Ghosts in /etc/fstab: list, add, remove, check, ensure.",
 }
 """Names and one-line helps, here so that `ghostctl --help` need not import every command."""

@@ -59,7 +59,10 @@ _COLUMNS: tuple[Column[_Line], ...] = (
 @click.group("zswap", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Show or set the state of zswap, which holds the pages of ghosts in memory."""
+    """Show or set zswap, which holds the pages of ghosts.
+
+    Without a command it shows, as "zswap show" does.
+    """
     if ctx.invoked_subcommand is None:
         ctx.invoke(show)
 

@@ -31,7 +31,7 @@ _ZSH = r"""
 PS1=
 fpath=($COMPLETIONS $fpath)
 autoload -Uz compinit
-compinit -u -D
+compinit -u -d $ZDOTDIR/.zcompdump
 compadd() {
   local -a offered
   # other functions ask it to fill an array only
@@ -59,7 +59,7 @@ def _environment() -> Environment:
     return {**os.environ, "PATH": f"{here}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "TERM": "vt100"}
 
 
-def bash(line: str, tmp_path: Path, prefix: Sequence[str] = ()) -> set[str]:
+def bash(line: str, _home: Path, prefix: Sequence[str] = ()) -> set[str]:
     """As bash completes it; `prefix` goes before the shell."""
     command = [*prefix, "bash", "--norc", "-c", _BASH, "bash", str(FILES / "ghostctl.bash"), line]
     done = subprocess.run(
@@ -69,14 +69,14 @@ def bash(line: str, tmp_path: Path, prefix: Sequence[str] = ()) -> set[str]:
     return set(filter(None, done.stdout.split("\n")))
 
 
-def zsh(line: str, tmp_path: Path, prefix: Sequence[str] = ()) -> set[str]:
+def zsh(line: str, home: Path, prefix: Sequence[str] = ()) -> set[str]:
     """As zsh completes it, on a terminal of its own."""
-    (tmp_path / ".zshrc").write_text(_ZSH)
-    offered = tmp_path / "offered"
+    (home / ".zshrc").write_text(_ZSH)
+    offered = home / "offered"
     offered.write_text("")
     environment = {
         **_environment(),
-        "ZDOTDIR": str(tmp_path),
+        "ZDOTDIR": str(home),
         "COMPLETIONS": str(FILES),
         "OFFERED": str(offered),
         "LINE_TO_COMPLETE": line,
@@ -106,12 +106,12 @@ def zsh(line: str, tmp_path: Path, prefix: Sequence[str] = ()) -> set[str]:
     return set(filter(None, offered.read_text().split("\n")))
 
 
-def fish(line: str, tmp_path: Path, prefix: Sequence[str] = ()) -> set[str]:
+def fish(line: str, home: Path, prefix: Sequence[str] = ()) -> set[str]:
     """As fish completes it."""
     command = 'source $argv[1]; complete -C "$argv[2]"'
     done = subprocess.run(
         [*prefix, "fish", "--no-config", "-c", command, str(FILES / "ghostctl.fish"), line],
-        env={**_environment(), "HOME": str(tmp_path)},
+        env={**_environment(), "HOME": str(home)},
         capture_output=True,
         encoding="utf-8",
         timeout=TIMEOUT,

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from importlib import resources
+
+import click
+import pytest
+from command_tree import COMMON, TREE, options
+from machine import REPOSITORY, require, run
+
+from ghostctl import backends, errors
+from ghostctl.cli import status
+from ghostctl.cli.program import COMMANDS, SECTIONS, program
+
+PAGE = REPOSITORY / "man/ghostctl.8"
+
+
+def _split(text: str, macro: str) -> dict[str, str]:
+    """What stands below each heading."""
+    parts = re.split(rf"^\.{macro} (.+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+SECTION = _split(PAGE.read_text(), "Sh")
+COMMAND = _split(SECTION["COMMANDS"], "Ss")
+
+
+def _items(text: str, flag: str = "Fl") -> set[str]:
+    """The options, or with "Cm" the words, that a list describes."""
+    found = set()
+    for line in re.findall(rf"^\.It ({flag} .+)$", text, re.MULTILINE):
+        for item in re.split(r" , ", line):
+            words = item.split()
+            if words[:2] == ["Fl", "Fl"]:
+                found.add(f"--{words[2]}")
+            else:
+                found.add(f"-{words[1]}" if flag == "Fl" else words[1])
+    return found
+
+
+@pytest.mark.parametrize("page", sorted(PAGE.parent.iterdir()), ids=lambda page: page.name)
+def test_mandoc_has_nothing_to_say(page: object) -> None:
+    require("mandoc")
+    done = subprocess.run(
+        ["mandoc", "-Tlint", "-Wstyle", str(page)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == ""
+    assert done.returncode == 0
+
+
+def test_man_renders_every_command() -> None:
+    require("mandoc")
+    shown = run("mandoc", "-Tascii", PAGE)
+    for name in TREE:
+        assert f"ghostctl {name}" in re.sub(r".\x08", "", shown)
+
+
+def test_commands_stand_in_the_order_of_help() -> None:
+    assert list(COMMAND) == list(TREE)
+
+
+@pytest.mark.parametrize("name", TREE)
+def test_options_of_a_command(name: str) -> None:
+    assert _items(COMMAND[name]) == options(TREE[name])
+
+
+def test_options_of_every_command() -> None:
+    described = _items(_split(SECTION["DESCRIPTION"], "Ss")["Options of every command"])
+    assert described == COMMON | options(program)
+
+
+def test_options_of_every_command_are_there() -> None:
+    for command in TREE.values():
+        names = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+        assert names | {"-h", "--help"} >= COMMON
+
+
+def test_columns() -> None:
+    assert _items(COMMAND["status"], "Cm") == {column.name for column in status.COLUMNS}
+
+
+def test_backends() -> None:
+    assert _items(SECTION["BACKENDS"], "Cm") == set(backends.NAMES)
+
+
+def test_problems_of_verify() -> None:
+    schema = json.loads((resources.files("ghostctl") / "schemas/verify.json").read_text())
+    known = schema["properties"]["files"]["items"]["properties"]["problems"]["items"]["properties"]["id"][
+        "enum"
+    ]
+    assert re.findall(r"^\.It (\w+)$", COMMAND["verify"], re.MULTILINE) == known
+
+
+def test_exit_statuses() -> None:
+    described = {int(number) for number in re.findall(r"^\.It (\d+)$", SECTION["EXIT STATUS"], re.MULTILINE)}
+    known = {
+        value for value in vars(errors).values() if isinstance(value, int) and not isinstance(value, bool)
+    }
+    assert described == known
+
+
+def test_one_line_helps() -> None:
+    for name, text in COMMANDS.items():
+        assert TREE[name].get_short_help_str(limit=200) == text
+
+
+def test_sections_of_help_have_every_command_once() -> None:
+    assert [name for names in SECTIONS.values() for name in names] == list(COMMANDS)
+
+
+def test_every_option_has_a_help() -> None:
+    for name, command in TREE.items():
+        for param in command.params:
+            if isinstance(param, click.Option):
+                assert param.help, (name, param.opts)
