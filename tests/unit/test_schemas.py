@@ -36,8 +36,9 @@ def _check(command: str, document: Any) -> Any:
 
 def _iter(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield schema
-    for part in (*schema.get("properties", {}).values(), schema.get("items")):
-        if part:
+    parts = (*schema.get("properties", {}).values(), *schema.get("$defs", {}).values(), schema.get("items"))
+    for part in parts:
+        if part and "$ref" not in part:
             yield from _iter(part)
 
 
