@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output, report, sizes, swaps
-from ..errors import Error, NotFound, exit_status
+from ..errors import Error, NotFound, UsageError, exit_status
 from ..output import Column
 from .options import area_specs, define, json_option
 
@@ -95,6 +95,7 @@ COLUMNS: tuple[Column[_Row], ...] = (
     Column("BACKING", "filesystem of a file, model or name of a device", lambda row: row.backing),
 )
 _DEFAULT = ("NAME", "TYPE", "SIZE", "USED", "PRIO")
+_INTERVAL = 2
 _ALL = ",".join(column.name for column in COLUMNS)
 
 
@@ -103,7 +104,32 @@ def _epilog() -> str:
     return "\b\nColumns:\n" + "\n".join(f"  {column.name:<{width}}  {column.help}" for column in COLUMNS)
 
 
-@define("status", epilog=_epilog())
+class _Command(click.Command):
+    """Takes --watch with and without a number."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        args = list(args)
+        for number, arg in enumerate(args):
+            if arg == "--":
+                break
+            if arg == "--watch":
+                following = args[number + 1] if number + 1 < len(args) else ""
+                given = following.replace(".", "", 1).isdecimal()
+                args[number : number + 1 + given] = [f"--watch={following if given else _INTERVAL}"]
+        return super().parse_args(ctx, args)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0.1 <= seconds <= 86400:
+        raise UsageError(f"invalid interval {text!r}", hint="seconds, from 0.1 to 86400")
+    return seconds
+
+
+@define("status", cls=_Command, epilog=_epilog())
 @area_specs(required=False)
 @click.option("-o", "--output", "columns", metavar="LIST", help="Columns to show; +LIST adds to the default.")
 @click.option("--output-all", is_flag=True, help="Show all columns.")
@@ -112,6 +138,9 @@ def _epilog() -> str:
 @click.option("--raw", is_flag=True, help="For scripts: one blank between columns, bytes escaped as \\xNN.")
 @click.option("--bytes", "in_bytes", is_flag=True, help="Sizes in bytes.")
 @click.option("--zswap/--no-zswap", "show_zswap", default=None, help="Lines on zswap below the table.")
+@click.option(
+    "--watch", "interval", type=_seconds, metavar="[SECONDS]", help="Live view, every 2 SECONDS; q quits."
+)
 @json_option
 def command(
     specs: tuple[str, ...],
@@ -122,6 +151,7 @@ def command(
     raw: bool,
     in_bytes: bool,
     show_zswap: bool | None,
+    interval: float | None,
     as_json: bool,
 ) -> int:
     """Show the active swap areas and zswap.
@@ -132,25 +162,37 @@ def command(
         chosen = output.select(COLUMNS, columns, _DEFAULT)
     else:
         chosen = output.select(COLUMNS, _ALL if output_all or as_json else ",".join(_DEFAULT))
-    areas = swaps.read()
-    status = 0
-    if specs:
-        areas, status = _named(specs, areas)
-    if types is not None:
-        areas = [area for area in areas if area.type in types.split(",")]
+    if interval is not None and as_json:
+        raise UsageError("status: --watch and --json exclude each other")
+
+    def choose(areas: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
+        areas, status = _named(specs, areas) if specs else (areas, 0)
+        if types is not None:
+            areas = [area for area in areas if area.type in types.split(",")]
+        return areas, status
+
+    def show(areas: list[swaps.Area]) -> list[str]:
+        rows = [_Row(area) for area in areas]
+        lines = output.table(chosen, rows, headings=not noheadings, raw=raw, in_bytes=in_bytes)
+        if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
+            if not rows:
+                lines.append("no active swap area")
+            lines += _zswap_lines(areas)
+        return lines
+
+    if interval is not None:
+        from .watch import watch
+
+        watch(interval, lambda areas: show(choose(areas)[0]))
+        return 0
+    areas, status = choose(swaps.read())
     if report.quiet:
         return status
-    rows = [_Row(area) for area in areas]
     if as_json:
-        click.echo(output.json_text(_document(chosen, rows, show_zswap)))
+        click.echo(output.json_text(_document(chosen, [_Row(area) for area in areas], show_zswap)))
         return status
-    for line in output.table(chosen, rows, headings=not noheadings, raw=raw, in_bytes=in_bytes):
+    for line in show(areas):
         click.echo(line)
-    if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
-        if not rows:
-            click.echo("no active swap area")
-        for line in _zswap_lines(areas):
-            click.echo(line)
     return status
 
 
