@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ class Journal:
 
 @contextmanager
 def locked(name: str) -> Iterator[Journal]:
-    """Keeps other processes away from what `name` stands for; yields its journal.
+    """Keeps other processes, and signals, away from what `name` stands for; yields its journal.
 
     Raises `Busy` when the lock stays taken, and `OSError`.
     """
@@ -62,6 +63,10 @@ def locked(name: str) -> Iterator[Journal]:
                 time.sleep(_LOCK_PAUSE)
         else:
             raise Busy("another process holds this lock", path=path)
-        yield Journal(fd)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            yield Journal(fd)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     finally:
         os.close(fd)

@@ -188,8 +188,6 @@ def _open(path: str, attributes: str) -> int:
 
 
 def _undo(number: int) -> None:
-    if any(area.name == f"/dev/zram{number}" for area in swaps.read()):
-        return  # the signal came after swapon(2)
     try:
         _remove(number)
     except (OSError, Busy) as error:

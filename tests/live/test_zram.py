@@ -1,0 +1,413 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Ghosts by way of zram, on the running kernel. Each test leaves the devices that it found, and no other."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from machine import GHOSTCTL, active, ghostctl, is_active, require, run
+
+from ghostctl import cli, header
+from ghostctl.cli import off, on, program  # noqa: F401  so that a fork has them
+
+PAGE = mmap.PAGESIZE
+SIZE = 16 << 20
+UUID = "7d1c8a52-2f3e-4b60-9a51-5c1f0e2d3b4a"
+LABEL = "zram-test"
+CONTROL = Path("/sys/class/zram-control")
+ON = ("on", "--fallback", "zram", "-p", "100")
+
+
+def devices() -> set[str]:
+    """The zram devices that are unused or made by these tests: others may come and go."""
+    found = set()
+    for directory in Path("/sys/block").glob("zram*"):
+        try:
+            with open(f"/dev/{directory.name}", "rb") as device:
+                page = device.read(PAGE)
+        except OSError:
+            continue
+        if not page.strip(b"\0") or LABEL.encode() in page:
+            found.add(directory.name)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def kernel_as_it_was() -> Iterator[None]:
+    require("zram")
+    before = devices()
+    try:
+        yield
+        assert devices() == before
+    finally:
+        for name in devices() - before:
+            if is_active(f"/dev/{name}"):
+                run("swapoff", f"/dev/{name}")
+            (CONTROL / "hot_remove").write_text(name.removeprefix("zram"))
+
+
+@pytest.fixture
+def ghost(tmp_path: Path) -> Path:
+    path = tmp_path / "a ghost"
+    run(GHOSTCTL, "-q", "mkghost", "-s", str(SIZE), "-L", LABEL, "-U", UUID, path)
+    return path
+
+
+def make_active(path: Path, *options: str) -> str:
+    """Activates the ghost; returns the name of its area."""
+    before = active()
+    done = ghostctl(*ON, *options, path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (name,) = set(active()) - set(before)
+    return os.fsdecode(name)
+
+
+def status(*args: str | Path) -> list[dict[str, Any]]:
+    done = ghostctl("status", "--json", *args)
+    assert done.returncode == 0, done.stderr
+    areas: list[dict[str, Any]] = json.loads(done.stdout)["swapareas"]
+    return areas
+
+
+def add_device() -> Path:
+    """A zram device made by hand."""
+    return Path(f"/dev/zram{(CONTROL / 'hot_add').read_text().strip()}")
+
+
+def set_size(device: Path) -> None:
+    (Path("/sys/block") / device.name / "disksize").write_text(str(SIZE))
+
+
+def remove_device(device: Path) -> None:
+    (CONTROL / "hot_remove").write_text(device.name.removeprefix("zram"))
+
+
+def test_there_and_back(ghost: Path) -> None:
+    name = make_active(ghost)
+    (area,) = status(ghost)
+    assert area["name"] == name
+    assert (area["type"], area["prio"], area["used"]) == ("partition", 100, 0)
+    assert area["size"] == SIZE - PAGE
+    assert (area["backend"], area["ghost"]) == ("zram", str(ghost))
+    assert (area["uuid"], area["label"]) == (UUID, LABEL)
+    again = ghostctl(*ON, ghost)
+    assert again.returncode == 6
+    assert f"is already active as {name}" in again.stderr
+    assert run("blkid", "-p", "-s", "UUID", "-s", "LABEL", "-o", "value", name).split() == [LABEL, UUID]
+    done = ghostctl("off", ghost)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not is_active(name)
+    assert ghostctl("off", ghost).returncode == 3
+
+
+def test_the_hint_names_it(ghost: Path) -> None:
+    done = ghostctl("on", ghost)
+    if done.returncode == 0:
+        ghostctl("off", ghost)
+        pytest.skip("this kernel has ghost swap")
+    assert done.returncode == 5
+    assert "hint: --fallback zram activates it" in done.stderr
+
+
+def test_pages_go_there_and_come_back(ghost: Path) -> None:
+    name = make_active(ghost)
+    size = 4 << 20
+    content = b"".join(
+        random.Random(n).randbytes(16).ljust(PAGE, bytes([n % 251])) for n in range(size // PAGE)
+    )
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory[:] = content
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    madv_pageout = 21  # include/uapi/asm-generic/mman-common.h
+    assert libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), madv_pageout) == 0
+    assert status(name)[0]["used"] > size // 2
+    stored = int((Path("/sys/block") / Path(name).name / "mm_stat").read_text().split()[0])
+    assert stored > size // 2
+    assert memory[: size // 2] == content[: size // 2]
+    assert ghostctl("off", ghost).returncode == 0
+    assert memory[:] == content
+
+
+@pytest.mark.parametrize("spec", [f"UUID={UUID.upper()}", f"LABEL={LABEL}", f"-L{LABEL}", "/dev/zram"])
+def test_other_names(ghost: Path, spec: str) -> None:
+    fstab = ghost.with_name("fstab")
+    fstab.write_text(f"{str(ghost).replace(' ', chr(92) + '040')} none swap noauto 0 0\n")
+    done = ghostctl(*ON, "-T", fstab, "-U", UUID)
+    assert (done.returncode, done.stderr) == (0, "")
+    (area,) = (area for area in status() if area["ghost"] == str(ghost))
+    spec = area["name"] if spec == "/dev/zram" else spec
+    assert status(spec)[0]["ghost"] == str(ghost)
+    assert ghostctl("off", spec).returncode == 0
+
+
+def test_nothing_is_remembered_in_run(ghost: Path) -> None:
+    require("mount")
+    make_active(ghost)
+    alone = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh")
+    done = ghostctl("status", "--json", ghost, prefix=alone)
+    assert json.loads(done.stdout)["swapareas"][0]["ghost"] == str(ghost)
+    assert ghostctl("off", ghost, prefix=alone).returncode == 0
+
+
+def test_a_ghost_that_moved(ghost: Path) -> None:
+    name = make_active(ghost)
+    moved = ghost.rename(ghost.with_name("moved"))
+    assert status(moved)[0]["name"] == name
+    assert ghostctl(*ON, moved).returncode == 6
+    assert ghostctl("off", moved).returncode == 0
+
+
+@pytest.mark.parametrize("by", ["path", "uuid"])
+def test_a_ghost_that_was_deleted(ghost: Path, by: str) -> None:
+    name = make_active(ghost)
+    ghost.unlink()
+    assert status(name)[0]["ghost"] is None
+    assert ghostctl("off", ghost if by == "path" else f"UUID={UUID}").returncode == 0
+
+
+def test_another_ghost_in_its_place(ghost: Path) -> None:
+    name = make_active(ghost)
+    ghost.unlink()
+    run(GHOSTCTL, "-q", "mkghost", "-s", str(SIZE), "-L", LABEL, ghost)
+    assert ghostctl("off", ghost).returncode == 3
+    assert ghostctl("off", name).returncode == 0
+
+
+def test_a_ghost_without_uuid(ghost: Path) -> None:
+    run(GHOSTCTL, "label", "-U", "clear", ghost)
+    name = make_active(ghost)
+    assert ghostctl(*ON, ghost).returncode == 6
+    assert status(ghost)[0]["ghost"] == str(ghost)
+    other = ghost.with_name("other")
+    other.write_bytes(ghost.read_bytes())
+    assert ghostctl("off", other).returncode == 3
+    assert is_active(name)
+    assert ghostctl("off", ghost).returncode == 0
+
+
+def test_neither_uuid_nor_a_path_that_fits(tmp_path: Path) -> None:
+    directory = tmp_path / ("d" * 250)
+    directory.mkdir()
+    path = directory / ("g" * 250)
+    run(GHOSTCTL, "-q", "mkghost", "-s", "1M", "-L", LABEL, "-U", "clear", path)
+    done = ghostctl(*ON, path)
+    assert done.returncode == 1
+    assert "hint: ghostctl label -U random" in done.stderr
+    run(GHOSTCTL, "label", "-U", "random", path)
+    make_active(path)
+    assert ghostctl("off", path).returncode == 0
+
+
+def test_big_endian(ghost: Path) -> None:
+    run(GHOSTCTL, "-q", "mkghost", "--force", "-e", "big", "-s", "1M", "-L", LABEL, ghost)
+    name = make_active(ghost)
+    assert status(name)[0]["size"] == (1 << 20) - PAGE
+    assert ghostctl("off", ghost).returncode == 0
+
+
+@pytest.mark.parametrize("how", ["mkswap", "dd"])
+def test_a_device_made_by_hand_is_left_alone(ghost: Path, how: str) -> None:
+    device = add_device()
+    try:
+        set_size(device)
+        if how == "mkswap":
+            run("mkswap", "-q", "-U", UUID, "-L", LABEL, device)
+        else:
+            device.write_bytes(ghost.read_bytes())
+        run("swapon", device)
+        assert ghostctl("off", ghost).returncode == 3
+        assert status(str(device))[0]["backend"] is None
+        name = make_active(ghost)
+        assert name != str(device)
+        assert ghostctl("off", ghost).returncode == 0
+        assert is_active(device)
+        assert ghostctl("off", device).returncode == 0
+        assert ghostctl("off", ghost).returncode == 3
+        assert device.exists()
+    finally:
+        if is_active(device):
+            run("swapoff", device)
+        remove_device(device)
+
+
+def test_an_area_taken_down_by_hand(ghost: Path) -> None:
+    name = make_active(ghost)
+    run("swapoff", name)
+    done = ghostctl("off", ghost)
+    assert done.returncode == 3
+    assert f"{name}: warning: removed" in done.stderr
+    assert not Path(name).exists()
+
+
+def test_options(ghost: Path) -> None:
+    known = Path("/sys/block/zram0/comp_algorithm")
+    names = known.read_text().replace("[", "").replace("]", "").split() if known.exists() else ["lzo"]
+    for compressor in names:
+        name = Path(make_active(ghost, "--compressor", compressor, "--memory-limit", "3M")).name
+        attributes = Path("/sys/block") / name
+        assert f"[{compressor}]" in (attributes / "comp_algorithm").read_text()
+        assert int((attributes / "mm_stat").read_text().split()[3]) == 3 << 20
+        assert ghostctl("off", ghost).returncode == 0
+    done = ghostctl(*ON, "--compressor", "nonesuch", ghost)
+    assert done.returncode == 1
+    assert "zram has no compressor nonesuch" in done.stderr
+    assert f"hint: this kernel has {', '.join(names)}" in done.stderr
+
+
+def test_a_table_that_memory_does_not_hold(ghost: Path) -> None:
+    run(GHOSTCTL, "-q", "resize", ghost, "15T")
+    for force in ((), ("--force",)):
+        done = ghostctl(*ON, *force, ghost)
+        assert done.returncode == 7, done.stderr
+        assert f"hint: ghostctl resize {ghost}" in done.stderr
+
+
+def test_what_only_root_may(ghost: Path) -> None:
+    require("setpriv")
+    ghost.parent.parent.chmod(0o755)
+    ghost.parent.chmod(0o755)
+    ghost.chmod(0o644)
+    nobody = ("setpriv", "--reuid", "65534", "--clear-groups")
+    done = ghostctl(*ON, ghost, prefix=nobody)
+    assert done.returncode == 4, done.stderr
+
+
+def test_swapon_refused_after_the_set_up(ghost: Path) -> None:
+    require("setpriv")
+    powerless = ("setpriv", "--bounding-set", "-sys_admin")
+    done = ghostctl("on", "--backend", "zram", ghost, prefix=powerless)
+    assert done.returncode == 4, done.stderr
+    assert "swap" in done.stderr or "Operation not permitted" in done.stderr
+
+
+def test_a_device_that_somebody_has_open(ghost: Path) -> None:
+    name = make_active(ghost)
+    with open(name, "rb"):
+        done = ghostctl("off", ghost)
+        assert done.returncode == 6
+        assert f"{name}: is open elsewhere" in done.stderr
+        assert f"hint: echo {name.removeprefix('/dev/zram')} > " in done.stderr
+        assert not is_active(name)
+    done = ghostctl("off", ghost)
+    assert f"{name}: warning: removed" in done.stderr
+
+
+def test_fstab(ghost: Path) -> None:
+    fstab = ghost.with_name("fstab")
+    spec = str(ghost).replace(" ", "\\040")
+    fstab.write_text(f"{spec} none swap pri=7,x-ghost.size=16M,x-ghost.fallback=zram 0 0\n")
+    done = ghostctl("on", "--all", "-T", fstab)
+    assert (done.returncode, done.stderr) == (0, "")
+    (area,) = status(ghost)
+    assert (area["backend"], area["prio"]) == ("zram", 7)
+    done = ghostctl("on", "--all", "-T", fstab)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ghostctl("off", ghost).returncode == 0
+
+
+def test_many_at_once(ghost: Path) -> None:
+    def at_once(*args: str | Path) -> list[int]:
+        runs = [subprocess.Popen([GHOSTCTL, *args], stderr=subprocess.DEVNULL) for _ in range(5)]
+        return sorted(run.wait(timeout=60) for run in runs)
+
+    before = devices()
+    assert at_once(*ON, ghost) == [0, 6, 6, 6, 6]
+    assert len(devices() - before) == 1
+    statuses = at_once("off", ghost)
+    assert statuses[0] == 0
+    assert devices() == before
+
+
+def forked(*args: str | Path, kill_at: int | None = None, number: int = signal.SIGKILL) -> tuple[int, str]:
+    """Runs a command in a child, which gets a signal before the nth line of the backend that it comes to."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(writer, 2)
+        sys.stderr = open(2, "w", closefd=False)
+        seen: set[tuple[str, int]] = set()
+
+        def trace(frame: FrameType, event: str, _arg: object) -> Any:
+            if not frame.f_code.co_filename.endswith(("backends/zram.py", "ghostctl/rundir.py")):
+                return None
+            place = (frame.f_code.co_name, frame.f_lineno)
+            if event == "line" and place not in seen:
+                seen.add(place)
+                if len(seen) == kill_at:
+                    os.kill(os.getpid(), number)
+            return trace
+
+        sys.argv = ["ghostctl", *map(str, args)]
+        sys.settrace(trace)
+        try:
+            cli.main()
+        except SystemExit as done:
+            os._exit(int(done.code or 0))
+        finally:
+            os._exit(99)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as file:
+        text = file.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
+
+
+def clear_named(text: str, before: set[str]) -> None:
+    """Removes the devices that a message names as perhaps left over, as its hint says."""
+    for name in devices() - before:
+        if f"/dev/{name}: warning: may be left" in text and not is_active(f"/dev/{name}"):
+            hint = f"hint: if so: echo {name.removeprefix('zram')} > {CONTROL}/hot_remove"
+            assert hint in text
+            run("sh", "-c", hint.partition("if so: ")[2])
+
+
+@pytest.mark.parametrize(
+    ("killed", "number"),
+    [("on", signal.SIGKILL), ("off", signal.SIGKILL), ("on", signal.SIGTERM)],
+    ids=["on-SIGKILL", "off-SIGKILL", "on-SIGTERM"],
+)
+def test_killed_between_any_two_steps(ghost: Path, killed: str, number: signal.Signals) -> None:
+    before = devices()
+    ends = []
+    for kill_at in range(1, 500):
+        if killed == "off":
+            assert forked(*ON, ghost) == (0, "")
+            end, first = forked("off", ghost, kill_at=kill_at, number=number)
+        else:
+            end, first = forked(*ON, ghost, kill_at=kill_at, number=number)
+        ends.append(end)
+        after, text = forked(*ON, ghost)
+        assert after in (0, 6), (kill_at, first, text)
+        after, last = forked("off", ghost)
+        assert after == 0, (kill_at, first, text, last)
+        clear_named(first + text, before)
+        assert devices() == before, (kill_at, first, text, last)
+        if end not in (-number, 99):
+            break
+    assert ends[-1] == 0
+    assert len(ends) > 15
+    assert set(ends[:-1]) == {-number}
+
+
+def test_what_was_left_is_removed_by_off(ghost: Path) -> None:
+    """A device with its header written whose maker was killed before swapon(2)."""
+    device = add_device()
+    set_size(device)
+    have = header.unpack(ghost.read_bytes())
+    device.write_bytes(header.pack(header.stand_in(have, str(ghost))))
+    done = ghostctl("off", ghost)
+    assert done.returncode == 3
+    assert f"{device}: warning: removed: it was left" in done.stderr
+    assert not device.exists()
