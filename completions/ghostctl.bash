@@ -167,8 +167,29 @@ _ghostctl_status() {
     --type) __ghostctl_list 'ghost file partition xswap' ;;
     *)
         __ghostctl_options '-L --label -U --uuid -o --output --output-all --type --noheadings --raw --bytes
-            --zswap --no-zswap --json' && __ghostctl_active_area
+            --zswap --no-zswap --watch --json' && __ghostctl_active_area
         ;;
+    esac
+}
+
+_ghostctl_doctor() {
+    case $prev in
+    --require) __ghostctl_words 'ghost ghostswap xswap zram zswap' ;;
+    --explain)
+        __ghostctl_words 'kernel zswap pool size slots page-size holes permissions header active priority
+            fstab resume swappiness cgroup'
+        ;;
+    *) __ghostctl_options '--probe --require --explain --strict --json' ;;
+    esac
+}
+
+_ghostctl_plan() {
+    case $prev in
+    --ratio) ;;
+    --pool-percent) __ghostctl_words '10 20 30 40 50 60 70 80 90' ;;
+    --pid) mapfile -t COMPREPLY < <(cd /proc && compgen -G "$cur[0-9]*") ;;
+    --cgroup) __ghostctl_files ;;
+    *) __ghostctl_options '--ratio --pool-percent --pid --cgroup --json' ;;
     esac
 }
 
@@ -190,6 +211,79 @@ _ghostctl_zswap_set() {
         __ghostctl_words 'enabled= compressor= max_pool_percent= accept_threshold_percent= shrinker='
         compopt -o nospace 2>/dev/null
         ;;
+    esac
+}
+
+_ghostctl_fstab() {
+    __ghostctl_options '' && __ghostctl_words 'add check ensure install-generator list probe remove'
+}
+
+# the ghosts of the fstab that is meant
+__ghostctl_fstab_files() {
+    local fstab=/etc/fstab name i
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        [[ ${COMP_WORDS[i]} == -T || ${COMP_WORDS[i]} == --fstab ]] || continue
+        fstab=${COMP_WORDS[i + 1]}
+        [[ $fstab == = ]] && fstab=${COMP_WORDS[i + 2]}
+    done
+    compopt -o filenames 2>/dev/null
+    while read -r name; do
+        name=$(printf '%b' "$name")
+        [[ $name == "$cur"* ]] && COMPREPLY+=("$name")
+    done < <(awk '/^[^#]/ && $3 == "swap" && /x-ghost\./ { print $1 }' "$fstab" 2>/dev/null)
+}
+
+_ghostctl_fstab_add() {
+    case $prev in
+    -s | --size) __ghostctl_words "$__ghostctl_sizes" ;;
+    -p | --priority) __ghostctl_words '-1 0 1 10 100 32767' ;;
+    -L | --label) ;;
+    -U | --uuid) __ghostctl_words 'clear random time' ;;
+    --fallback) __ghostctl_list 'skip file zram' ;;
+    -T | --fstab) __ghostctl_files ;;
+    *)
+        __ghostctl_options '-s --size -p --priority -L --label -U --uuid --nofail --noauto --fallback --zswap
+            --now -n --dry-run -T --fstab' && __ghostctl_files
+        ;;
+    esac
+}
+
+_ghostctl_fstab_check() {
+    case $prev in
+    -T | --fstab) __ghostctl_files ;;
+    *) __ghostctl_options '-T --fstab --strict --json' && __ghostctl_fstab_files ;;
+    esac
+}
+
+_ghostctl_fstab_ensure() {
+    case $prev in
+    -T | --fstab) __ghostctl_files ;;
+    *) __ghostctl_options '-T --fstab' && __ghostctl_fstab_files ;;
+    esac
+}
+
+_ghostctl_fstab_install-generator() {
+    case $prev in
+    --directory) __ghostctl_files ;;
+    *) __ghostctl_options '--directory --remove' ;;
+    esac
+}
+
+_ghostctl_fstab_list() {
+    case $prev in
+    -T | --fstab) __ghostctl_files ;;
+    *) __ghostctl_options '-T --fstab --json' ;;
+    esac
+}
+
+_ghostctl_fstab_probe() {
+    __ghostctl_options '' && __ghostctl_files
+}
+
+_ghostctl_fstab_remove() {
+    case $prev in
+    -T | --fstab) __ghostctl_files ;;
+    *) __ghostctl_options '-n --dry-run -T --fstab' && __ghostctl_fstab_files ;;
     esac
 }
 
@@ -225,7 +319,7 @@ _ghostctl() {
     elif [[ $command != _ghostctl ]]; then
         "$command"
     elif __ghostctl_options '-V --version'; then
-        __ghostctl_words 'mkghost inspect verify label resize on off status zswap'
+        __ghostctl_words 'mkghost inspect verify label resize on off status doctor plan zswap fstab'
     fi
 }
 

@@ -66,6 +66,7 @@ end
 set -l sizes 'ram ram/2 50% 1G 4G 16G 64G'
 set -l columns 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST PAGES BACKING'
 set -l compressors '{lz4,lz4hc,lzo,lzo-rle,zstd,deflate,842}'
+set -l checks 'kernel zswap pool size slots page-size holes permissions header active priority fstab resume swappiness cgroup'
 set -l fstab_options 'pri= discard discard=once discard=pages nofail x-ghost.fallback= x-ghost.zswap'
 
 complete -c ghostctl -f
@@ -83,7 +84,10 @@ complete -c ghostctl -n '__ghostctl_at' -a resize -d 'Change the declared size o
 complete -c ghostctl -n '__ghostctl_at' -a on -d 'Activate swap areas'
 complete -c ghostctl -n '__ghostctl_at' -a off -d 'Deactivate swap areas'
 complete -c ghostctl -n '__ghostctl_at' -a status -d 'Show the active swap areas and zswap'
+complete -c ghostctl -n '__ghostctl_at' -a doctor -d 'Check whether this machine can use ghosts'
+complete -c ghostctl -n '__ghostctl_at' -a plan -d 'Propose a size for a ghost'
 complete -c ghostctl -n '__ghostctl_at' -a zswap -d 'Show or set zswap'
+complete -c ghostctl -n '__ghostctl_at' -a fstab -d 'Show, check and edit the ghosts in /etc/fstab'
 
 # what stands for an area
 for command in inspect verify on off status
@@ -163,7 +167,23 @@ complete -c ghostctl -n '__ghostctl_in status' -l raw -d 'For scripts'
 complete -c ghostctl -n '__ghostctl_in status' -l bytes -d 'Sizes in bytes'
 complete -c ghostctl -n '__ghostctl_in status' -l zswap -d 'Show zswap below the table'
 complete -c ghostctl -n '__ghostctl_in status' -l no-zswap -d 'Do not show zswap'
+complete -c ghostctl -n '__ghostctl_in status' -l watch -d 'Live view'
 complete -c ghostctl -n '__ghostctl_in status' -l json -d 'Print one JSON object'
+
+# doctor
+complete -c ghostctl -n '__ghostctl_in doctor' -l probe -d 'Activate a throw-away ghost to know'
+complete -c ghostctl -n '__ghostctl_in doctor' -l require -x -a 'ghost ghostswap xswap zram zswap' -d 'For scripts'
+complete -c ghostctl -n '__ghostctl_in doctor' -l explain -x -a "$checks" -d 'Say what a check is about'
+complete -c ghostctl -n '__ghostctl_in doctor' -l strict -d 'Treat warnings as errors'
+complete -c ghostctl -n '__ghostctl_in doctor' -l json -d 'Print one JSON object'
+
+# plan
+complete -c ghostctl -n '__ghostctl_in plan' -l ratio -x -d 'Compression ratio'
+complete -c ghostctl -n '__ghostctl_in plan' -l pool-percent -x -a '10 20 30 40 50 60 70 80 90' \
+    -d 'Limit of the pool'
+complete -c ghostctl -n '__ghostctl_in plan' -l pid -x -a '(__fish_complete_pids)' -d 'Sample this process'
+complete -c ghostctl -n '__ghostctl_in plan' -l cgroup -x -a '(__fish_complete_directories)' -d 'Sample this cgroup'
+complete -c ghostctl -n '__ghostctl_in plan' -l json -d 'Print one JSON object'
 
 # zswap
 complete -c ghostctl -n '__ghostctl_at zswap' -a show -d 'Show parameters and counters'
@@ -177,3 +197,42 @@ complete -c ghostctl -n '__ghostctl_in zswap set' -a 'shrinker=Y shrinker=N' -d 
 complete -c ghostctl -n '__ghostctl_in zswap set' -l persist -d 'Also for the next boots'
 complete -c ghostctl -n '__ghostctl_in zswap set' -l forget -d 'No longer for the next boots'
 complete -c ghostctl -n '__ghostctl_in zswap set' -l json -d 'Print one JSON object'
+
+# fstab
+function __ghostctl_fstab_files
+    set -l file (string match -rg -- '(?:-T|--fstab)[ =]?(\S+)' (commandline -pc)); or set file /etc/fstab
+    awk '/^[^#]/ && $3 == "swap" && /x-ghost\./ { print $1 }' $file 2>/dev/null | string replace -a '\040' ' '
+end
+for command in add check ensure list remove
+    complete -c ghostctl -n "__ghostctl_in fstab $command" -s T -l fstab -r -F -d 'Instead of /etc/fstab'
+end
+for command in check ensure remove
+    complete -c ghostctl -n "__ghostctl_in fstab $command" -a '(__ghostctl_fstab_files)'
+end
+complete -c ghostctl -n '__ghostctl_at fstab' -a add -d 'Add a line'
+complete -c ghostctl -n '__ghostctl_at fstab' -a check -d 'Show what could go wrong'
+complete -c ghostctl -n '__ghostctl_at fstab' -a ensure -d 'Make what is missing'
+complete -c ghostctl -n '__ghostctl_at fstab' -a install-generator -d "Have systemd run this ghostctl's generator"
+complete -c ghostctl -n '__ghostctl_at fstab' -a list -d 'Show the ghosts'
+complete -c ghostctl -n '__ghostctl_at fstab' -a probe -d 'Find out whether this kernel takes a ghost'
+complete -c ghostctl -n '__ghostctl_at fstab' -a remove -d 'Remove a line'
+complete -c ghostctl -n '__ghostctl_in fstab add' -F
+complete -c ghostctl -n '__ghostctl_in fstab add' -s s -l size -x -a "$sizes" -d 'Size to make the ghost with'
+complete -c ghostctl -n '__ghostctl_in fstab add' -s p -l priority -x -a '-1 0 1 10 100 32767' -d Priority
+complete -c ghostctl -n '__ghostctl_in fstab add' -s L -l label -x -d 'Label to make the ghost with'
+complete -c ghostctl -n '__ghostctl_in fstab add' -s U -l uuid -x -a 'clear random time' -d 'UUID to make the ghost with'
+complete -c ghostctl -n '__ghostctl_in fstab add' -l nofail -d 'Boot quietly without it'
+complete -c ghostctl -n '__ghostctl_in fstab add' -l noauto -d 'Do not activate it in the boot'
+complete -c ghostctl -n '__ghostctl_in fstab add' -l fallback -x -a '(__ghostctl_list skip file zram)' \
+    -d 'For a kernel without ghosts'
+complete -c ghostctl -n '__ghostctl_in fstab add' -l zswap -d 'Turn zswap on in the boot'
+complete -c ghostctl -n '__ghostctl_in fstab add' -l now -d 'Make and activate it now as well'
+complete -c ghostctl -n '__ghostctl_in fstab add' -s n -l dry-run -d 'Write nothing'
+complete -c ghostctl -n '__ghostctl_in fstab check' -l strict -d 'Treat warnings as errors'
+complete -c ghostctl -n '__ghostctl_in fstab check' -l json -d 'Print one JSON object'
+complete -c ghostctl -n '__ghostctl_in fstab install-generator' -l directory -x -a '(__fish_complete_directories)' \
+    -d 'Where to install it'
+complete -c ghostctl -n '__ghostctl_in fstab install-generator' -l remove -d 'Remove it again'
+complete -c ghostctl -n '__ghostctl_in fstab list' -l json -d 'Print one JSON object'
+complete -c ghostctl -n '__ghostctl_in fstab probe' -F
+complete -c ghostctl -n '__ghostctl_in fstab remove' -s n -l dry-run -d 'Write nothing'

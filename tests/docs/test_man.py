@@ -47,8 +47,9 @@ def test_mandoc_has_nothing_to_say(page: object) -> None:
     done = subprocess.run(
         ["mandoc", "-Tlint", "-Wstyle", str(page)], capture_output=True, text=True, check=False
     )
-    assert done.stdout == ""
-    assert done.returncode == 0
+    # which pages of others are there is a matter of the machine
+    said = [line for line in done.stdout.splitlines() if "referenced manual not found" not in line]
+    assert said == []
 
 
 def test_man_renders_every_command() -> None:

@@ -31,7 +31,7 @@ _WIDTH = max(len(check.id) for check in doctor.CHECKS)
 @strict_option
 @json_option
 def command(probe: bool, require: tuple[str, ...], explain: str | None, strict: bool, as_json: bool) -> int:
-    """Check whether this machine can use ghosts, and is set up well: kernel, zswap, files, fstab.
+    """Check whether this machine can use ghosts, and is set up well.
 
     Each check says OK, WARN or FAIL, what it saw, and the commands that help. Exit status 0 when nothing
     failed, else 1.

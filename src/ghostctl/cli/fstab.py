@@ -30,7 +30,10 @@ fstab_option = click.option(
 
 @click.group("fstab")
 def command() -> None:
-    """The swap lines of /etc/fstab that are ghosts: what the next boots activate."""
+    """Show, check and edit the ghosts in /etc/fstab.
+
+    They are what the next boots activate.
+    """
 
 
 command.params += common_params()

@@ -48,9 +48,9 @@ def _ratio(text: str) -> float:
 def command(
     ratio: float | None, pool_percent: int | None, pid: int | None, cgroup: str | None, as_json: bool
 ) -> None:
-    """Propose a size for a ghost, from memory, zswap's pool limit and the compression ratio.
+    """Propose a size for a ghost.
 
-    The size is such that the slots run out before the pool is full, so that the next area takes over. The
+    The slots of that size run out before zswap's pool is full, so that the next area takes over. The
     ratio is that of the pages in zswap; with too few there, that of a sample of this machine's memory.
     """
     if sum(option is not None for option in (ratio, pid, cgroup)) > 1:

@@ -23,7 +23,7 @@ COMMANDS = {
     "doctor": "Check whether this machine can use ghosts, and is set up well.",
     "plan": "Propose a size for a ghost.",
     "zswap": "Show or set zswap, which holds the pages of ghosts.",
-    "fstab": "Ghosts in /etc/fstab: list, add, remove, check, ensure.",
+    "fstab": "Show, check and edit the ghosts in /etc/fstab.",
 }
 """Names and one-line helps, here so that `ghostctl --help` need not import every command."""
 
