@@ -141,6 +141,7 @@ def _seconds(text: str) -> float:
 @click.option(
     "--watch", "interval", type=_seconds, metavar="[SECONDS]", help="Live view, every 2 SECONDS; q quits."
 )
+@click.option("--openmetrics", is_flag=True, help="Print OpenMetrics text, for monitoring.")
 @json_option
 def command(
     specs: tuple[str, ...],
@@ -152,6 +153,7 @@ def command(
     in_bytes: bool,
     show_zswap: bool | None,
     interval: float | None,
+    openmetrics: bool,
     as_json: bool,
 ) -> int:
     """Show the active swap areas and zswap.
@@ -162,8 +164,8 @@ def command(
         chosen = output.select(COLUMNS, columns, _DEFAULT)
     else:
         chosen = output.select(COLUMNS, _ALL if output_all or as_json else ",".join(_DEFAULT))
-    if interval is not None and as_json:
-        raise UsageError("status: --watch and --json exclude each other")
+    if (interval is not None) + openmetrics + as_json > 1:
+        raise UsageError("status: --watch, --openmetrics and --json exclude each other")
 
     def choose(areas: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
         areas, status = _named(specs, areas) if specs else (areas, 0)
@@ -187,6 +189,9 @@ def command(
         return 0
     areas, status = choose(swaps.read())
     if report.quiet:
+        return status
+    if openmetrics:
+        click.echo(_metrics(areas), nl=False)
         return status
     if as_json:
         click.echo(output.json_text(_document(chosen, [_Row(area) for area in areas], show_zswap)))
@@ -231,6 +236,17 @@ def _document(columns: list[Column[_Row]], rows: list[_Row], show_zswap: bool | 
             "ghosts_available": found and found.available,
         },
     }
+
+
+def _metrics(areas: list[swaps.Area]) -> str:
+    from .. import kernel, metrics, zswap
+
+    try:
+        events = kernel.read_vmstat()
+    except OSError as error:
+        report.trace(report.describe(error))
+        events = {}
+    return metrics.openmetrics(metrics.families(areas, zswap.read(), events, zswap.read_debug()))
 
 
 def _zswap_lines(areas: list[swaps.Area]) -> Iterator[str]:
