@@ -244,6 +244,8 @@ def create(
                     raise Error(f"exists: it is {old.describe()}", path=path, hint="--force replaces it")
                 finish = _finish(path, _selinux_type(old.fd))
                 exists = True
+        if os.fstatvfs(place.dirfd).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
         if not os.access(f"/proc/self/fd/{place.dirfd}", os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         announce(request.header)
@@ -273,6 +275,8 @@ def _finish(path: str, selinux: bytes | None) -> Callable[[int], None]:
         st = os.fstat(fd)
         if (st.st_uid, st.st_gid) != (os.geteuid(), os.getegid()):
             os.fchown(fd, os.geteuid(), os.getegid())
+        if not st.st_mode & stat.S_IRUSR:
+            os.fchmod(fd, 0o600)  # the umask took away even that
         if selinux is not None:
             os.setxattr(fd, "security.selinux", selinux)
         if st.st_blocks * 512 < st.st_size:
