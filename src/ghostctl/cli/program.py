@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 import click
@@ -94,14 +95,14 @@ program.params += common_params()
 def run() -> int:
     """Runs the program on sys.argv; returns the exit status. Output errors pass as `OSError`."""
     try:
-        result = program.main(prog_name="ghostctl", standalone_mode=False)
+        # not main(), which makes a broken pipe an exit status of its own
+        with program.make_context("ghostctl", sys.argv[1:]) as ctx:
+            result = program.invoke(ctx)
     except click.UsageError as error:
         report.error(_usage(error))
         return USAGE
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.Abort:
-        raise KeyboardInterrupt from None
     except Error as error:
         report.error(error)
         return exit_status(error)
