@@ -35,7 +35,7 @@ def _can_swap(directory: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def swap_parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def swap_parent() -> Iterator[Path]:
     """A directory on a filesystem that takes swap files: the usual one, or a new one on a loop device."""
     require("swap")
     for candidate in (tempfile.gettempdir(), "/var/tmp", "/var/lib"):  # noqa: S108
@@ -45,7 +45,7 @@ def swap_parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             return
     require("ext4")
     with ExitStack() as stack:
-        yield _mount(stack, tmp_path_factory.mktemp("swap"), "ext4", "512M", (), "")
+        yield _mount(stack, "ext4", "512M", (), "")
 
 
 @pytest.fixture
@@ -58,29 +58,34 @@ def swap_dir(swap_parent: Path) -> Iterator[Path]:
             machine.swapoff_below(Path(name))
 
 
-def _mount(stack: ExitStack, parent: Path, kind: str, size: str, mkfs: tuple[str, ...], options: str) -> Path:
-    image = Path(tempfile.mkdtemp(dir=parent)) / "image"
+def _mount(stack: ExitStack, kind: str, size: str, mkfs: tuple[str, ...], options: str) -> Path:
+    # in memory where possible: what is tested is the filesystem, not how long a disk takes to sync
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    image = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory))) / "image"
     point = image.with_name("mnt")
     point.mkdir()
     run("truncate", "-s", size, image)
-    run(f"mkfs.{kind}", *mkfs, image)
-    run("mount", "-o", ",".join(filter(None, ("loop", options))), image, point)
+    run("mkfs.ext4" if kind == "fuse2fs" else f"mkfs.{kind}", *mkfs, image)
+    if kind == "fuse2fs":
+        run("fuse2fs", image, point)
+    else:
+        run("mount", "-o", ",".join(filter(None, ("loop", options))), image, point)
     stack.callback(run, "umount", point)
     stack.callback(machine.swapoff_below, point)
     return point
 
 
-_SIZES = {"ext4": "64M", "xfs": "320M", "btrfs": "128M", "vfat": "64M"}
+_SIZES = {"ext4": "64M", "xfs": "320M", "btrfs": "128M", "vfat": "64M", "fuse2fs": "16M"}
 
 
 @pytest.fixture
-def filesystem(tmp_path: Path) -> Iterator[Filesystem]:
+def filesystem() -> Iterator[Filesystem]:
     """``filesystem("ext4", "-O", "inline_data", options="ro")``: a new one on a loop device, mounted."""
     with ExitStack() as stack:
 
         def make(kind: str, *mkfs: str, options: str = "", size: str | None = None) -> Path:
             require(kind)
-            return _mount(stack, tmp_path, kind, size or _SIZES[kind], mkfs, options)
+            return _mount(stack, kind, size or _SIZES[kind], mkfs, options)
 
         yield make
 

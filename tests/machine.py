@@ -83,6 +83,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "xfs": _filesystem("xfs"),
     "btrfs": _filesystem("btrfs"),
     "vfat": _filesystem("vfat"),
+    "fuse2fs": _both(_root, _programs("fuse2fs", "mkfs.ext4"), _path("/dev/fuse")),
     "dm": _both(_root, _programs("dmsetup"), _path("/dev/mapper/control")),
     "cgroup": _both(_root, _cgroup),
     "zram": _both(_root, _path("/sys/class/zram-control")),
