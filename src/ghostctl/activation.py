@@ -128,7 +128,7 @@ def _fix_page_size(path: str, allowed: bool) -> None:
 
 
 def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Request) -> None:
-    active = swaps.find(areas, file.st) or lookup.realising(file, backends.find(areas))
+    active = lookup.active_area(file, areas)
     if active is not None:
         name = f" as {active.name}" if active.name != file.path else ""
         raise Busy(f"is already active{name}", path=file.path)
@@ -240,7 +240,7 @@ def _warn_pool(file: File, areas: Sequence[Area]) -> None:
     from . import capacity
 
     now = swaps.read()
-    own = swaps.find(now, file.st)
+    own = lookup.active_area(file, now)
     found = capacity.measure(now, zswap.read())
     if own is None or found is None or found.holds is None:
         return

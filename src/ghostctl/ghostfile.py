@@ -153,11 +153,13 @@ def look(path: str, *, write: bool = False, place: atomic.Place | None = None) -
         os.close(fd)
 
 
-def refuse_active(st: os.stat_result, path: str) -> None:
-    """Raises `Busy` when the file is an active swap area."""
-    if area := swaps.find(swaps.read(), st):
-        name = f" as {area.name}" if area.name != path else ""
-        raise Busy(f"is an active swap area{name}", path=path, hint=f"ghostctl off {path}")
+def refuse_active(file: File) -> None:
+    """Raises `Busy` when the file is an active swap area, or is realised by one."""
+    from . import lookup
+
+    if area := lookup.active_area(file, swaps.read()):
+        name = f" as {area.name}" if area.name != file.path else ""
+        raise Busy(f"is an active swap area{name}", path=file.path, hint=f"ghostctl off {file.path}")
 
 
 class Request(NamedTuple):
@@ -239,7 +241,7 @@ def create(
                 if request.if_needed and _is_fine(request, old):
                     announce(old.require_header())
                     return False
-                refuse_active(old.st, path)
+                refuse_active(old)
                 if not request.may_replace(old):
                     raise Error(f"exists: it is {old.describe()}", path=path, hint="--force replaces it")
                 finish = _finish(path, _selinux_type(old.fd))
@@ -304,7 +306,7 @@ def rewrite(file: File, new: Header) -> None:
 def change(path: str) -> Iterator[tuple[File, Header]]:
     """Opens a ghost that may be changed, as ``(file, header)``; raises `NotAGhost`, `Busy`, `OSError`."""
     with look(path, write=True) as file:
-        refuse_active(file.st, path)
+        refuse_active(file)
         if file.header is None or not file.is_ghost:
             raise NotAGhost(f"not a ghost: it is {file.describe()}", path=path)
         if file.header.hibernation:

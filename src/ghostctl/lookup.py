@@ -145,6 +145,13 @@ def _standing_in_for(path: str, areas: Sequence[Area]) -> Area | None:
         return None
 
 
+def active_area(file: File, areas: Sequence[Area]) -> Area | None:
+    """The active area that `file` is, or that realises it."""
+    from . import backends, swaps
+
+    return swaps.find(areas, file.st) or realising(file, backends.find(areas))
+
+
 def realising(file: File, realisations: Mapping[str, Realisation]) -> Area | None:
     """The active area that realises the ghost `file`: known by UUID or, without one, by its path."""
     uuid = file.header and file.header.uuid_text

@@ -8,7 +8,8 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from .errors import Busy
 
@@ -70,3 +71,40 @@ def locked(name: str) -> Iterator[Journal]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     finally:
         os.close(fd)
+
+
+class Record(NamedTuple):
+    """Which ghost an area realises, where nothing on the area itself can say it."""
+
+    instance: str
+    """What tells this area from a later one of the same name: with another one the record is stale."""
+    uuid: str | None
+    ghost: str
+
+
+def write_record(name: str, record: Record) -> None:
+    """Remembers it for the area `name`, whole or not at all. Raises `OSError`."""
+    path = os.path.join(PATH, name)
+    with open(f"{path}.new", "wb", opener=_private) as file:
+        file.write(os.fsencode(f"{record.instance}\n{record.uuid or ''}\n{record.ghost}"))
+    os.rename(f"{path}.new", path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def read_record(name: str) -> Record | None:
+    """What is remembered for an area; None when nothing is, or for a user who may not read it."""
+    try:
+        with open(os.path.join(PATH, name), "rb") as file:
+            instance, uuid, ghost = os.fsdecode(file.read()).split("\n", 2)
+    except (OSError, ValueError):
+        return None
+    return Record(instance, uuid or None, ghost)
+
+
+def remove_record(name: str) -> None:
+    """Forgets an area."""
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(PATH, name))

@@ -10,23 +10,22 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 from machine import GHOSTCTL, active, ghostctl, is_active, require, run
+from stepwise import forked
 
-from ghostctl import cli, header
-from ghostctl.cli import off, on, program  # noqa: F401  so that a fork has them
+from ghostctl import header
 
 PAGE = mmap.PAGESIZE
 SIZE = 16 << 20
 UUID = "7d1c8a52-2f3e-4b60-9a51-5c1f0e2d3b4a"
 LABEL = "zram-test"
 CONTROL = Path("/sys/class/zram-control")
+FILES = ("backends/zram.py", "ghostctl/rundir.py")
 ON = ("on", "--fallback", "zram", "-p", "100")
 
 
@@ -160,6 +159,21 @@ def test_nothing_is_remembered_in_run(ghost: Path) -> None:
     done = ghostctl("status", "--json", ghost, prefix=alone)
     assert json.loads(done.stdout)["swapareas"][0]["ghost"] == str(ghost)
     assert ghostctl("off", ghost, prefix=alone).returncode == 0
+
+
+def test_an_active_ghost_is_not_changed(ghost: Path) -> None:
+    name = make_active(ghost)
+    before = ghost.read_bytes()
+    for command in (
+        ("resize", ghost, "1M"),
+        ("label", "-L", "new", ghost),
+        ("mkghost", "--force", "-s", "1M", ghost),
+    ):
+        done = ghostctl(*command)
+        assert done.returncode == 6
+        assert f"is an active swap area as {name}" in done.stderr
+    assert ghost.read_bytes() == before
+    assert ghostctl("off", ghost).returncode == 0
 
 
 def test_a_ghost_that_moved(ghost: Path) -> None:
@@ -331,39 +345,6 @@ def test_many_at_once(ghost: Path) -> None:
     assert devices() == before
 
 
-def forked(*args: str | Path, kill_at: int | None = None, number: int = signal.SIGKILL) -> tuple[int, str]:
-    """Runs a command in a child, which gets a signal before the nth line of the backend that it comes to."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.dup2(writer, 2)
-        sys.stderr = open(2, "w", closefd=False)
-        seen: set[tuple[str, int]] = set()
-
-        def trace(frame: FrameType, event: str, _arg: object) -> Any:
-            if not frame.f_code.co_filename.endswith(("backends/zram.py", "ghostctl/rundir.py")):
-                return None
-            place = (frame.f_code.co_name, frame.f_lineno)
-            if event == "line" and place not in seen:
-                seen.add(place)
-                if len(seen) == kill_at:
-                    os.kill(os.getpid(), number)
-            return trace
-
-        sys.argv = ["ghostctl", *map(str, args)]
-        sys.settrace(trace)
-        try:
-            cli.main()
-        except SystemExit as done:
-            os._exit(int(done.code or 0))
-        finally:
-            os._exit(99)
-    os.close(writer)
-    with open(reader, encoding="utf-8") as file:
-        text = file.read()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text
-
-
 def clear_named(text: str, before: set[str]) -> None:
     """Removes the devices that a message names as perhaps left over, as its hint says."""
     for name in devices() - before:
@@ -384,9 +365,9 @@ def test_killed_between_any_two_steps(ghost: Path, killed: str, number: signal.S
     for kill_at in range(1, 500):
         if killed == "off":
             assert forked(*ON, ghost) == (0, "")
-            end, first = forked("off", ghost, kill_at=kill_at, number=number)
+            end, first = forked("off", ghost, files=FILES, kill_at=kill_at, number=number)
         else:
-            end, first = forked(*ON, ghost, kill_at=kill_at, number=number)
+            end, first = forked(*ON, ghost, files=FILES, kill_at=kill_at, number=number)
         ends.append(end)
         after, text = forked(*ON, ghost)
         assert after in (0, 6), (kill_at, first, text)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..ghostfile import File
     from ..swaps import Area
 
-NAMES = ("file", "zram")
+NAMES = ("file", "ghostswap", "xswap", "zram")
 """All backends, in the order in which `auto` and hints name them."""
 
 

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ghostswap device: one area of the kernel's own size, swapped on by a character device."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from .. import kernel, report, rundir, sizes, swaps, syscalls
+from ..errors import Busy, Error, Unsupported
+from . import Options, Realisation
+
+if TYPE_CHECKING:
+    from ..ghostfile import File
+    from ..swaps import Area
+
+NEEDS_ZSWAP = True
+EXTRA_SLOT_BYTES = 0
+
+_NUMBER = (1, 13)
+_RECORD = "ghostswap"
+
+
+def unavailable(root: str = "/") -> str | None:
+    """Why the running kernel has no such device; None when it has."""
+    return None if _path(root) else f"this kernel ({kernel.release()}) has no ghostswap device"
+
+
+def activate(file: File, options: Options) -> None:
+    """swapon(2) on the device. Raises `Unsupported`, `Busy`, `Error` and `OSError`."""
+    path = _path()
+    if path is None:
+        raise Unsupported(unavailable() or "")
+    have = file.require_header()
+    with rundir.locked(_RECORD):
+        # O_PATH: the device is not opened before it is known to be the one
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not _is_device(os.fstat(fd)):
+                raise Error(f"is not the character device {_NUMBER[0]}:{_NUMBER[1]}", path=path)
+            syscalls.swapon(fd, path, syscalls.swapon_flags(options.prio, options.discard))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise Busy(
+                    f"{path} is active already, and there is one only",
+                    path=file.path,
+                    hint=f"ghostctl off {path}",
+                ) from None
+            error.filename = path
+            raise
+        finally:
+            os.close(fd)
+        ghost = os.readlink(f"/proc/self/fd/{file.fd}")
+        rundir.write_record(_RECORD, rundir.Record("", have.uuid_text, ghost))
+    size = next((found.area.size for found in find(swaps.read())), None)
+    if size is not None:
+        report.warn(
+            file.path,
+            f"active as {path} with the kernel's own size, {sizes.human(size, ' ', 'iB')}: "
+            f"the declared {sizes.human(have.size, ' ', 'iB')} are not used",
+        )
+
+
+def find(areas: Sequence[Area]) -> Iterator[Realisation]:
+    """The area on the device, if it is active."""
+    for area in areas:
+        if not area.is_ghost or not area.name.startswith("/"):
+            continue
+        try:
+            if not _is_device(os.stat(area.path)):
+                continue
+        except OSError:
+            continue
+        record = rundir.read_record(_RECORD)
+        yield Realisation(area, "ghostswap", record and record.ghost, record and record.uuid)
+
+
+def deactivate(area: Area) -> None:
+    """swapoff(2)."""
+    syscalls.swapoff(area.path)
+    rundir.remove_record(_RECORD)
+
+
+def recover() -> None:
+    """Forgets the ghost of an area that somebody else took down."""
+    if rundir.read_record(_RECORD) is not None and not any(find(swaps.read())):
+        rundir.remove_record(_RECORD)
+
+
+def _is_device(st: os.stat_result) -> bool:
+    return stat.S_ISCHR(st.st_mode) and st.st_rdev == os.makedev(*_NUMBER)
+
+
+def _path(root: str = "/") -> str | None:
+    """The device's node, by the kernel's name for it: /dev/ghostswap or /dev/xswap."""
+    path = os.path.join(root, "sys/dev/char/{}:{}/uevent".format(*_NUMBER))
+    try:
+        with open(path, encoding="ascii") as file:
+            return next((f"/dev/{line[8:].strip()}" for line in file if line.startswith("DEVNAME=")), None)
+    except OSError:
+        return None
