@@ -68,7 +68,7 @@ install: venv
 		'$(DESTDIR)$(generatordir)'
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade \
 		$(if $(DEPS),,--no-deps) --target '$(DESTDIR)$(libdir)' .
-	rm -rf '$(DESTDIR)$(libdir)/bin'
+	rm -rf '$(DESTDIR)$(libdir)/bin' '$(DESTDIR)$(libdir)/share'
 	for file in tools/launcher.in:'$(DESTDIR)$(bindir)/ghostctl' \
 		src/ghostctl/ghostctl-generator.in:'$(DESTDIR)$(generatordir)/ghostctl-generator'; do \
 		sed -e "s|@PYTHON@|$$($(PYTHON) -c 'import sys; print(sys.executable)')|" -e 's|@LIBDIR@|$(libdir)|' \
