@@ -167,7 +167,7 @@ _ghostctl_status() {
     --type) __ghostctl_list 'ghost file partition xswap' ;;
     *)
         __ghostctl_options '-L --label -U --uuid -o --output --output-all --type --noheadings --raw --bytes
-            --zswap --no-zswap --watch --json' && __ghostctl_active_area
+            --zswap --no-zswap --watch --openmetrics --json' && __ghostctl_active_area
         ;;
     esac
 }

@@ -168,6 +168,7 @@ complete -c ghostctl -n '__ghostctl_in status' -l bytes -d 'Sizes in bytes'
 complete -c ghostctl -n '__ghostctl_in status' -l zswap -d 'Show zswap below the table'
 complete -c ghostctl -n '__ghostctl_in status' -l no-zswap -d 'Do not show zswap'
 complete -c ghostctl -n '__ghostctl_in status' -l watch -d 'Live view'
+complete -c ghostctl -n '__ghostctl_in status' -l openmetrics -d 'Print OpenMetrics text'
 complete -c ghostctl -n '__ghostctl_in status' -l json -d 'Print one JSON object'
 
 # doctor

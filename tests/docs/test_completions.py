@@ -11,7 +11,7 @@ from command_tree import COMMON, TREE, options, subcommands
 from machine import ghostctl, require
 from shells import SHELLS
 
-from ghostctl import backends, sizes
+from ghostctl import backends, doctor, sizes
 from ghostctl.cli import status
 from ghostctl.cli.program import program
 
@@ -117,6 +117,16 @@ def test_page_sizes(complete: Complete) -> None:
 def test_backends(complete: Complete) -> None:
     assert complete("ghostctl on --fallback ") == set(backends.NAMES)
     assert complete("ghostctl on --fallback zram,") == set(backends.NAMES) - {"zram"}
+
+
+def test_checks_of_doctor(complete: Complete) -> None:
+    assert complete("ghostctl doctor --explain ") == {check.id for check in doctor.CHECKS}
+
+
+def test_ghosts_of_fstab(complete: Complete, tmp_path: Path) -> None:
+    fstab = tmp_path / "fstab"
+    fstab.write_text("/a\\040b none swap x-ghost.size=1G\n/c none swap\n#/d none swap x-ghost.size=1G\n")
+    assert complete(f"ghostctl fstab remove -T {fstab} ") == {"/a b"}
 
 
 def test_fstab_options(complete: Complete) -> None:

@@ -103,6 +103,11 @@ def test_exit_statuses() -> None:
     assert described == known
 
 
+def test_table_of_the_readme() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert rows == [(name, text[0].lower() + text[1:].rstrip(".")) for name, text in COMMANDS.items()]
+
+
 def test_one_line_helps() -> None:
     for name, text in COMMANDS.items():
         assert TREE[name].get_short_help_str(limit=200) == text

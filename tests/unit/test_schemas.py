@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from command_tree import TREE, options
 from machine import ghostctl, require, swap_file
 
 from ghostctl.cli import status
@@ -48,6 +49,10 @@ def test_schema_is_closed_and_explains_itself(name: str) -> None:
     for part in _iter(SCHEMAS[name]):
         assert part["description"]
         assert "properties" not in part or part["additionalProperties"] is False
+
+
+def test_there_is_one_for_each_command_with_json() -> None:
+    assert set(SCHEMAS) == {name.replace(" ", "-") for name in TREE if "--json" in options(TREE[name])}
 
 
 @pytest.fixture
@@ -180,3 +185,28 @@ def test_status_with_columns_and_without_zswap(areas: tuple[str, ...]) -> None:
 def test_schema_of_status_has_the_columns() -> None:
     properties = SCHEMAS["status"]["properties"]["swapareas"]["items"]["properties"]
     assert list(properties) == [column.name.lower() for column in status.COLUMNS]
+
+
+def test_fstab(ghost: Path, tmp_path: Path) -> None:
+    fstab = tmp_path / "fstab"
+    lines = [
+        "UUID=1 / ext4 defaults 0 1",
+        f"{ghost} none swap nofail,pri=5,x-ghost.size=1M,x-ghost.fallback=skip",
+        "relative none swap defaults,x-ghost.size=0",
+        "/none none swap pri=x,x-ghost.size=1G",
+        "LABEL=none none swap x-ghost.zswap",
+        "short",
+    ]
+    fstab.write_text("\n".join(lines))
+    ghosts = _check("fstab-list", _output("fstab", "list", "-T", fstab))["ghosts"]
+    assert [(line["line"], line["prio"], line["state"]) for line in ghosts[:1]] == [(2, 5, "ready")]
+    assert {line["name"] for line in ghosts} == {str(ghost), "relative", "/none", "LABEL=none"}
+    problems = _check("fstab-check", _output("fstab", "check", "-T", fstab, statuses=(1,)))["problems"]
+    assert {problem["severity"] for problem in problems} == {"error", "warning"}
+
+
+@pytest.mark.parametrize("command", ["doctor", "plan", "zswap show"])
+def test_of_this_machine(command: str) -> None:
+    if command == "zswap show" and not os.path.exists("/sys/module/zswap"):
+        pytest.skip("the kernel has no zswap")
+    _check(command.replace(" ", "-"), _output(*command.split(), statuses=(0, 1)))
