@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ghostctl fstab, on files of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from machine import ghostctl, require, run, swap_file
+
+# everything that one finds in the field; none of it may change
+ODD = (
+    b"# <file system>\t<mount point> \xe2\x80\xa6\n"
+    b"UUID=0a1b2c3d-0000-4000-8000-000000000001 / ext4 errors=remount-ro 0 1\r\n"
+    b"\n \t \n"
+    b'"/not quoted" none swap sw\n'
+    b"/caf\xe9\\040x none\tswap sw,pri=1 0 0  # trailing\n"
+    b"/dup none swap sw 0 0\n/dup none swap sw 0 0\n"
+    b"LABEL=x none swap sw\rnot a line end\n"
+    b"nonsense\n\0\0\n"
+    b"tmpfs /tmp tmpfs size=10% 0 0"
+)
+
+
+@pytest.fixture
+def fstab(tmp_path: Path) -> Path:
+    path = tmp_path / "fstab"
+    path.write_bytes(ODD)
+    path.chmod(0o640)
+    return path
+
+
+@pytest.fixture
+def ghost(swap_dir: Path) -> Path:
+    return swap_dir / "ghost"
+
+
+def add(fstab: Path, *args: str | bytes | Path) -> Any:
+    return ghostctl("fstab", "add", "-T", fstab, *args)
+
+
+def check(fstab: Path, *args: str | Path) -> dict[str, dict[str, Any]]:
+    """The problems by their ids, when each comes once."""
+    done = ghostctl("fstab", "check", "--json", "-T", fstab, *args)
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, schema("fstab-check"), jsonschema.Draft202012Validator)
+    problems = document["problems"]
+    assert done.returncode == any(problem["severity"] == "error" for problem in problems)
+    return {problem["id"]: problem for problem in problems}
+
+
+def state(path: Path) -> tuple[int, ...]:
+    st = path.stat()
+    return st.st_ino, st.st_mode, st.st_size, st.st_mtime_ns, st.st_ctime_ns
+
+
+def schema(name: str) -> Any:
+    return json.loads((resources.files("ghostctl") / f"schemas/{name}.json").read_text(encoding="utf-8"))
+
+
+def test_add_and_remove_touch_nothing_else(fstab: Path, ghost: Path) -> None:
+    added = add(fstab, "-s", "16G", "-p", "100", "--nofail", ghost)
+    line = f"{ghost} none swap defaults,nofail,pri=100,x-ghost.size=16G 0 0\n"
+    assert (added.returncode, added.stdout, added.stderr) == (0, line, "")
+    assert fstab.read_bytes() == ODD + b"\n" + line.encode()
+    assert fstab.stat().st_mode & 0o7777 == 0o640
+    assert not ghost.exists()
+
+    removed = ghostctl("fstab", "remove", "-T", fstab, ghost)
+    assert (removed.returncode, removed.stdout, removed.stderr) == (0, line, "")
+    assert fstab.read_bytes() == ODD + b"\n"
+
+
+def test_every_option(fstab: Path, ghost: Path) -> None:
+    uuid = "0a1b2c3d-0000-4000-8000-000000000002"
+    options = ["-s", "min(ram/2, 16G)", "-p", "-1", "-L", "two words", "-U", uuid, "--noauto", "--zswap"]
+    done = add(fstab, *options, "--fallback", "zram,file", ghost)
+    assert done.returncode == 0
+    assert done.stdout.endswith(
+        ' none swap defaults,noauto,pri=-1,x-ghost.size="min(ram/2,16G)",x-ghost.label=two\\040words,'
+        f'x-ghost.uuid={uuid},x-ghost.fallback="zram,file",x-ghost.zswap 0 0\n'
+    )
+    assert "without --nofail" in done.stderr
+
+
+def test_add_twice(fstab: Path, ghost: Path) -> None:
+    assert add(fstab, "-s", "1G", "--nofail", ghost).returncode == 0
+    before = state(fstab)
+    assert add(fstab, "-s", "1G", "--nofail", ghost).returncode == 0
+    assert state(fstab) == before
+    other = add(fstab, "-s", "2G", "--nofail", ghost)
+    assert (other.returncode, other.stdout) == (6, "")
+    assert f"is in line 13 of {fstab}" in other.stderr
+    assert state(fstab) == before
+
+
+def test_dry_run(fstab: Path, ghost: Path) -> None:
+    before = state(fstab)
+    assert add(fstab, "-n", "-s", "1G", "--nofail", ghost).stdout.startswith(str(ghost))
+    assert state(fstab) == before
+    assert add(fstab, "-s", "1G", "--nofail", ghost).returncode == 0
+    before = state(fstab)
+    assert ghostctl("fstab", "remove", "-n", "-T", fstab, ghost).stdout.startswith(str(ghost))
+    assert state(fstab) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "why"),
+    [
+        (["-s", "1G", "ghost"], 2, "not an absolute path"),
+        (["-s", "1G", "/var/../ghost"], 2, "'..' in the path"),
+        (["-s", "1G", "/new\nline"], 2, "an escape"),
+        (["-s", "1G", b"/not\xffutf"], 2, "not UTF-8"),
+        (["-s", "1G", "LABEL=ghost"], 2, "only by its path"),
+        (["-s", "much", "/ghost"], 2, "invalid size"),
+        (["-s", "1", "/ghost"], 2, "too small"),
+        (["-s", "1G", "-U", "random", "/ghost"], 2, "not a UUID"),
+        (["-s", "1G", "-L", 'a"b', "/ghost"], 2, 'with "'),
+        (["-s", "1G", "--fallback", "tape", "/ghost"], 1, "no backend is called tape"),
+        (["-s", "1G", "-p", "32768", "/ghost"], 2, "priority"),
+        (["/nonexistent/ghost"], 2, "needs a --size"),
+        (["-s", "1G", "/etc/passwd"], 3, "not a ghost: it is a text file"),
+        (["-s", "1G", "/etc"], 3, "is a directory"),
+    ],
+)
+def test_add_refuses_what_would_not_boot(fstab: Path, args: list[str | bytes], status: int, why: str) -> None:
+    before = state(fstab)
+    done = add(fstab, *args)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert why in done.stderr
+    assert len([line for line in done.stderr.splitlines() if "hint: " not in line]) == 1
+    assert state(fstab) == before
+
+
+def test_add_refuses_a_filesystem_that_cannot_swap(fstab: Path, tmpfs: Path) -> None:
+    done = add(fstab, "-s", "1G", tmpfs / "ghost")
+    assert done.returncode == 1
+    assert "no kernel swaps to a file on tmpfs" in done.stderr
+    assert fstab.read_bytes() == ODD
+
+
+def test_add_to_no_fstab(tmp_path: Path, ghost: Path) -> None:
+    path = tmp_path / "new"
+    done = add(path, "-s", "1G", "--nofail", ghost)
+    assert done.returncode == 0
+    assert path.read_text() == done.stdout
+    assert path.stat().st_mode & 0o7777 == 0o644
+
+
+def test_ten_thousand_lines(tmp_path: Path, ghost: Path) -> None:
+    seed = random.randrange(2**32)
+    lines = [random.Random(seed + i).randbytes(30).replace(b"\n", b"") + b"\n" for i in range(10_000)]
+    path = tmp_path / "fstab"
+    path.write_bytes(b"".join(lines))
+    done = add(path, "-s", "1G", "--nofail", ghost)
+    assert done.returncode == 0, seed
+    assert path.read_bytes() == b"".join(lines) + done.stdout.encode(), seed
+    assert ghostctl("fstab", "remove", "-T", path, ghost).returncode == 0, seed
+    assert path.read_bytes() == b"".join(lines), seed
+
+
+def test_add_now(fstab: Path, ghost: Path) -> None:
+    done = add(fstab, "-s", "1M", "--nofail", "--now", ghost)
+    # the kernel may refuse it; the ghost is there all the same
+    assert done.returncode in (0, 5)
+    assert ghost.stat().st_size == os.sysconf("SC_PAGE_SIZE")
+
+
+def test_remove_what_is_not_there(fstab: Path, ghost: Path) -> None:
+    done = ghostctl("fstab", "remove", "-T", fstab, ghost)
+    assert done.returncode == 3
+    assert "no swap line" in done.stderr
+    done = ghostctl("fstab", "remove", "-T", fstab, "/dup")
+    assert done.returncode == 3
+    assert "line 7 of" in done.stderr
+    assert "is not for a ghost" in done.stderr
+    assert fstab.read_bytes() == ODD
+
+
+def test_remove_a_line_that_only_names_a_ghost(fstab: Path, ghost: Path) -> None:
+    assert ghostctl("mkghost", "-s", "1M", ghost).returncode == 0
+    fstab.write_bytes(f"# a\n{ghost} none swap sw\n# b\n{ghost} none swap sw,pri=1\r\n".encode())
+    assert ghostctl("fstab", "remove", "-T", fstab, ghost).returncode == 0
+    assert fstab.read_bytes() == b"# a\n# b\n"
+    assert ghost.exists()
+
+
+def test_list(fstab: Path, ghost: Path) -> None:
+    assert ghostctl("mkghost", "-s", "1M", ghost).returncode == 0
+    missing, foreign = ghost.with_name("missing"), ghost.with_name("foreign")
+    foreign.write_text("a letter\n")
+    fstab.write_bytes(
+        ODD
+        + f"\n{ghost} none swap pri=5\n{missing} none swap x-ghost.size=50%\n"
+        f"{foreign} none swap x-ghost.size=1G,x-ghost.fallback=skip\n".encode()
+    )
+    done = ghostctl("fstab", "list", "--json", "-T", fstab)
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, schema("fstab-list"), jsonschema.Draft202012Validator)
+    assert [tuple(line.values())[:-1] for line in document["ghosts"]] == [
+        (str(ghost), None, 5, None, "ready", 13),
+        (str(missing), "50%", None, None, "missing", 14),
+        (str(foreign), "1G", None, "skip", "not a ghost: a text file", 15),
+    ]
+    text = ghostctl("fstab", "list", "-T", fstab).stdout.splitlines()
+    assert text[0].split() == ["NAME", "SIZE", "PRIO", "FALLBACK", "STATE", "LINE"]
+    assert len(text) == 4
+
+
+def test_list_of_no_fstab(tmp_path: Path) -> None:
+    done = ghostctl("fstab", "list", "-T", tmp_path / "none")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"ghostctl: {tmp_path}/none: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "before", "id", "severity"),
+    [
+        ("x-ghost.size=1M", "", "nofail", "warning"),
+        ("x-ghost.size=1M", "", "priority", "warning"),
+        ("pri=1,x-ghost.size=1M", "/other none swap pri=2\n", "priority", "warning"),
+        ("x-ghost.size=2M", "", "size", "warning"),
+        ("x-ghost.size=much", "", "line", "error"),
+        ("x-ghost.size=1M,x-systemd.makefs", "", "makefs", "error"),
+        ("x-ghost.size=1M,x-ghost.fallback=tape", "", "fallback", "error"),
+        ("x-ghost.size=1M", "{ghost} none swap sw\n", "duplicate", "error"),
+        ("x-ghost.size=1M", "tmpfs {directory} tmpfs size=1G\n", "mount", "error"),
+        ("x-ghost.size=1M", "LABEL=x {directory}/ ext4 noauto\n", "mount", "error"),
+        ("x-ghost.size=1M", "nas:/x {directory} nfs _netdev\n", "mount", "error"),
+        ("x-ghost.size=1M", "x-ghost.size=1M\n", "syntax", "error"),
+    ],
+)
+def test_check(fstab: Path, ghost: Path, options: str, before: str, id: str, severity: str) -> None:  # noqa: A002
+    assert ghostctl("mkghost", "-s", "1M", ghost).returncode == 0
+    good = f"{ghost} none swap nofail,pri=32767,x-ghost.size=1M 0 0\n"
+    fstab.write_text(good)
+    assert id not in check(fstab)
+    fstab.write_text(f"{before.format(ghost=ghost, directory=ghost.parent)}{ghost} none swap {options} 0 0\n")
+    assert check(fstab)[id]["severity"] == severity
+    text = ghostctl("fstab", "check", "-T", fstab)
+    assert f": {severity}: " in text.stdout
+
+
+def test_check_files(fstab: Path, ghost: Path) -> None:
+    fstab.write_text(f"{ghost} none swap nofail,pri=1,x-ghost.size=1M 0 0\n")
+    assert check(fstab)["missing"]["severity"] == "warning"
+    fstab.write_text(f"{ghost} none swap nofail,pri=1,x-ghost.fallback=skip 0 0\n")
+    assert check(fstab)["missing"]["severity"] == "error"
+    assert ghostctl("mkghost", "-s", "1M", ghost).returncode == 0
+    assert "missing" not in check(fstab)
+    ghost.chmod(0o644)
+    assert check(fstab)["file-mode"]["severity"] == "warning"
+    ghost.write_text("a letter\n")
+    assert check(fstab)["not-a-ghost"]["severity"] == "error"
+    assert ghostctl("fstab", "check", "-T", fstab, "/other").returncode == 3
+
+
+def test_strict(fstab: Path, ghost: Path) -> None:
+    assert ghostctl("mkghost", "-s", "1M", ghost).returncode == 0
+    fstab.write_text(f"{ghost} none swap nofail,x-ghost.size=1M,x-ghost.fallback=skip,x-ghost.zswap 0 0\n")
+    problems = check(fstab)
+    assert problems["priority"]
+    assert ghostctl("fstab", "check", "--strict", "-T", fstab).returncode == 1
+
+
+def test_ensure(fstab: Path, ghost: Path) -> None:
+    other = ghost.with_name("two words")
+    fstab.write_bytes(
+        ODD
+        + f"\n{ghost} none swap noauto,x-ghost.size=1M,x-ghost.label=früh\n".encode()
+        # what only names a ghost says nothing of its size
+        + f"{other.parent}/two\\040words none swap x-ghost.size=2M\n/dup none swap sw\n".encode()
+    )
+    assert ghostctl("fstab", "ensure", "-T", fstab).returncode == 0
+    header = json.loads(ghostctl("inspect", "--json", ghost, other).stdout)["headers"]
+    assert [(item["size"], item["label"]) for item in header] == [(1 << 20, "früh"), (2 << 20, None)]
+    before = state(ghost), state(other)
+    assert ghostctl("fstab", "ensure", "-T", fstab).returncode == 0
+    assert (state(ghost), state(other)) == before
+
+    fstab.write_bytes(fstab.read_bytes().replace(b"=2M", b"=3M"))
+    assert ghostctl("fstab", "ensure", "-T", fstab, other).returncode == 0
+    (changed,) = json.loads(ghostctl("inspect", "--json", other).stdout)["headers"]
+    assert (changed["size"], changed["uuid"]) == (3 << 20, header[1]["uuid"])
+
+
+def test_ensure_goes_on_after_an_error(fstab: Path, ghost: Path) -> None:
+    foreign = ghost.with_name("foreign")
+    foreign.write_text("a letter\n")
+    fstab.write_text(f"{foreign} none swap x-ghost.size=1M\n{ghost} none swap x-ghost.size=1M\n")
+    done = ghostctl("fstab", "ensure", "-T", fstab)
+    assert done.returncode == 1
+    assert f"{foreign}: exists: it is a text file" in done.stderr
+    assert foreign.read_text() == "a letter\n"
+    assert ghost.exists()
+
+
+def test_ensure_leaves_an_active_area_alone(fstab: Path, ghost: Path) -> None:
+    require("swap")
+    run("swapon", swap_file(ghost))
+    before = state(ghost)
+    fstab.write_text(f"{ghost} none swap x-ghost.size=1G\n")
+    done = ghostctl("fstab", "ensure", "-T", fstab)
+    assert done.returncode == 0
+    assert "is active" in done.stderr
+    assert state(ghost) == before
+
+
+def test_probe_leaves_nothing(swap_dir: Path) -> None:
+    require("root")
+    done = ghostctl("fstab", "probe", swap_dir / "not/yet/ghost")
+    assert done.returncode in (0, 5)
+    assert (done.returncode == 5) == ("has no ghost swap" in done.stderr)
+    assert os.listdir(swap_dir) == []
+
+
+def test_probe_that_cannot_tell_is_no_refusal(tmpfs: Path) -> None:
+    done = ghostctl("fstab", "probe", tmpfs / "ghost")
+    assert done.returncode == 0
+    assert "cannot tell" in done.stderr
+
+
+def test_install_generator(tmp_path: Path) -> None:
+    directory, units = tmp_path / "etc" / "generators", tmp_path / "units"
+    where = ("--directory", directory)
+    done = ghostctl("fstab", "install-generator", *where)
+    generator = directory / "ghostctl-generator"
+    assert (done.returncode, done.stdout) == (0, f"installed {generator}\n")
+    (tmp_path / "fstab").write_text("/ghost none swap x-ghost.size=1G\n")
+    run("env", "-i", f"SYSTEMD_FSTAB={tmp_path}/fstab", generator, units)
+    unit = (units / "ghostctl-mkghost@ghost.service").read_text()
+    assert f"ExecStart={run('which', 'env').strip()[:1]}" in unit
+    program = next(line for line in unit.splitlines() if line.startswith("ExecStart=")).split()[0]
+    assert os.access(program.removeprefix("ExecStart="), os.X_OK)
+    assert ghostctl("fstab", "install-generator", *where).returncode == 0
+    done = ghostctl("fstab", "install-generator", "--remove", *where)
+    assert (done.returncode, done.stdout) == (0, f"removed {generator}\n")
+    assert os.listdir(directory) == []
+    assert ghostctl("fstab", "install-generator", "--remove", *where).returncode == 3
+    generator.write_text("#!/bin/sh\n")
+    assert ghostctl("fstab", "install-generator", "--remove", *where).returncode == 1
+    assert generator.exists()
