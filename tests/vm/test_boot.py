@@ -21,7 +21,7 @@ x-ghost.size
 """
 LINES = """\
 /var/lib/ghost/two\\040words none swap pri=50,x-ghost.size=64M 0 0
-/var/lib/ghost/fallback none swap nofail,pri=10,x-ghost.size=128M,x-ghost.fallback=zram 0 0
+/var/lib/ghost/fallback none swap nofail,pri=10,x-ghost.size=128M,x-ghost.fallback=zram,x-ghost.zswap 0 0
 /var/lib/ghost/damaged none swap nofail,pri=5,x-ghost.size=64M 0 0
 /var/lib/ghost/later none swap nofail,noauto,x-ghost.size=64M 0 0
 """
