@@ -74,6 +74,12 @@ def _cgroup_memory() -> Path | None:
     return None
 
 
+def _device_mapper() -> str | None:
+    # which loads the module, where there is one
+    done = subprocess.run(["dmsetup", "version"], capture_output=True, check=False)
+    return "the kernel has no device mapper" if done.returncode else None
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "swap": _both(_root, _path("/proc/swaps"), _programs("mkswap", "swapon", "swapoff")),
@@ -84,7 +90,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "btrfs": _filesystem("btrfs"),
     "vfat": _filesystem("vfat"),
     "fuse2fs": _both(_root, _programs("fuse2fs", "mkfs.ext4"), _path("/dev/fuse")),
-    "dm": _both(_root, _programs("dmsetup"), _path("/dev/mapper/control")),
+    "dm": _both(_root, _programs("dmsetup"), _device_mapper),
     "cgroup": _both(_root, _cgroup),
     "zram": _both(_root, _path("/sys/class/zram-control")),
     "setpriv": _both(_root, _programs("setpriv")),

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Swap areas on block devices: their labels and UUIDs, from udev or, where it does not run, themselves."""
+"""Block devices: their swap areas' labels and UUIDs, and what they are, from udev or without it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from .errors import Error
+from .report import trace
+
 _UDEV = "/run/udev/control"
+_BUSES = ("usb", "nvme", "ata", "virtio", "mmc", "scsi")
+"""Transports by a directory in sysfs that is named after each, the outermost first."""
 
 
 class Device(NamedTuple):
@@ -16,6 +21,25 @@ class Device(NamedTuple):
     path: str
     label: str | None
     uuid: str | None
+
+
+class Hardware(NamedTuple):
+    """What a block device is."""
+
+    kind: str
+    """``disk``, ``partition``, ``dm``, ``loop`` or ``zram``."""
+    name: str
+    """Name of the device mapping, file of the loop device, compressor of zram, or the kernel's name."""
+    model: str | None = None
+    transport: str | None = None
+    rotational: bool | None = None
+
+    def __str__(self) -> str:
+        if self.kind in ("dm", "loop", "zram"):
+            return f"{self.kind}: {self.name}"
+        medium = None if self.rotational is None else "rotational" if self.rotational else "solid-state"
+        details = ", ".join(filter(None, (self.transport, medium)))
+        return (self.model or self.name) + (f" ({details})" if details else "")
 
 
 def iter_swap() -> Iterator[Device]:
@@ -29,13 +53,14 @@ def iter_swap() -> Iterator[Device]:
 def _from_udev() -> Iterator[Device]:
     import pyudev
 
-    context = pyudev.Context()
-    for device in context.list_devices(subsystem="block", ID_FS_TYPE="swap"):
-        properties = device.properties
-        label = properties.get("ID_FS_LABEL_ENC")
-        node: str | None = device.device_node
-        if node is not None:
-            yield Device(node, None if label is None else _decode(label), properties.get("ID_FS_UUID"))
+    for device in pyudev.Context().list_devices(subsystem="block", ID_FS_TYPE="swap"):
+        if device.device_node is not None:
+            yield _device(device.device_node, device.properties)
+
+
+def _device(path: str, properties: Mapping[str, str]) -> Device:
+    label = properties.get("ID_FS_LABEL_ENC")
+    return Device(path, _decode(label) if label else None, properties.get("ID_FS_UUID"))
 
 
 def _decode(text: str) -> str:
@@ -43,47 +68,105 @@ def _decode(text: str) -> str:
     head, *rest = text.split("\\x")
     data = head.encode()
     for part in rest:
-        data += bytes.fromhex(part[:2]) + part[2:].encode()
+        try:
+            data += bytes.fromhex(part[:2]) + part[2:].encode()
+        except ValueError:
+            data += b"\\x" + part.encode()
     return os.fsdecode(data)
 
 
 def _from_headers() -> Iterator[Device]:
-    from . import ghostfile
-
     try:
         names = sorted(os.listdir("/sys/class/block"))
     except OSError:
         return
     for name in names:
-        path = f"/dev/{name.replace('!', '/')}"
         try:
             with open(f"/sys/class/block/{name}/size", encoding="ascii") as size:
                 if int(size.read()) == 0:
                     continue
-            with ghostfile.look(path) as file:
-                if file.header is not None:
-                    yield Device(path, file.header.label_text, file.header.uuid_text)
-        except OSError:
+            device = _from_header(f"/dev/{name.replace('!', '/')}")
+        except (OSError, Error) as error:
+            trace(f"{name}: {error}", 2)
             continue
+        if device is not None:
+            yield device
+
+
+def _from_header(path: str) -> Device | None:
+    from . import ghostfile
+
+    with ghostfile.look(path) as file:
+        return Device(path, file.header.label_text, file.header.uuid_text) if file.header else None
 
 
 def read(path: str) -> Device | None:
-    """The swap area on one device; None without one, or where it may not be read."""
-    st = os.stat(path)
-    return next((device for device in iter_swap() if os.stat(device.path).st_rdev == st.st_rdev), None)
+    """The swap area on one device; None without one. Raises `OSError` where it may not be read."""
+    number = os.stat(path).st_rdev
+    properties = _properties(number)
+    if properties.get("ID_FS_TYPE") == "swap":
+        return _device(path, properties)
+    # udev leaves out zram, and knows nothing yet of an area that was made a moment ago
+    return _from_header(path)
 
 
-def describe(path: str) -> str | None:
-    """What a device is, for people: its model, the name of a device mapping, the file of a loop device."""
+def _properties(number: int) -> Mapping[str, str]:
+    if not os.path.exists(_UDEV):
+        return {}
+    import pyudev
+
+    try:
+        found = pyudev.Devices.from_device_number(pyudev.Context(), "block", number)
+    except pyudev.DeviceNotFoundError:
+        return {}
+    return dict(found.properties)
+
+
+def describe(path: str, sysfs: str = "/sys") -> str | None:
+    """What a device is, for people: its model and medium, or the name of what it stands for."""
     try:
         number = os.stat(path).st_rdev
     except OSError:
         return None
-    directory = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
-    for name in ("dm/name", "loop/backing_file", "device/model", "../device/model"):
-        try:
-            with open(os.path.join(directory, name), "rb") as file:
-                return os.fsdecode(file.read().strip())
-        except OSError:
-            continue
-    return os.path.basename(path)
+    return str(hardware(number, _properties(number), sysfs))
+
+
+def hardware(number: int, properties: Mapping[str, str], sysfs: str = "/sys") -> Hardware:
+    """What the block device of this number is, by sysfs and the `properties` that udev gives it."""
+    directory = os.path.realpath(f"{sysfs}/dev/block/{os.major(number)}:{os.minor(number)}")
+    name = os.path.basename(directory).replace("!", "/")
+    mapping, backing = _text(f"{directory}/dm/name"), _text(f"{directory}/loop/backing_file")
+    if mapping is not None:
+        return Hardware("dm", mapping)
+    if backing is not None:
+        return Hardware("loop", backing)
+    algorithms = _text(f"{directory}/comp_algorithm")
+    if algorithms is not None:
+        # the one in use stands in brackets
+        return Hardware("zram", algorithms.partition("[")[2].partition("]")[0] or name)
+    is_partition = os.path.exists(f"{directory}/partition")
+    disk = os.path.dirname(directory) if is_partition else directory
+    model = _decode(properties["ID_MODEL_ENC"]) if "ID_MODEL_ENC" in properties else None
+    rotational = _text(f"{disk}/queue/rotational")
+    return Hardware(
+        "partition" if is_partition else "disk",
+        name,
+        (model or _text(f"{disk}/device/model") or "").strip() or None,
+        properties.get("ID_BUS") or _transport(disk),
+        None if rotational is None else rotational == "1",
+    )
+
+
+def _transport(disk: str) -> str | None:
+    parents = disk.split("/")
+    # usb2, ata1, virtio3: a bus and its number
+    names = {parent.rstrip("0123456789") for parent in parents}
+    return next((bus for bus in _BUSES if bus in names), None)
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            return os.fsdecode(file.read().strip())
+    except OSError:
+        return None
