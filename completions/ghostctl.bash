@@ -137,8 +137,8 @@ _ghostctl_on() {
         __ghostctl_list 'pri= discard discard=once discard=pages nofail x-ghost.fallback= x-ghost.zswap'
         ;;
     -T | --fstab) __ghostctl_files ;;
-    --backend) __ghostctl_words 'auto file zram' ;;
-    --fallback) __ghostctl_list 'file zram' ;;
+    --backend) __ghostctl_words 'auto file ghostswap xswap zram' ;;
+    --fallback) __ghostctl_list 'file ghostswap xswap zram' ;;
     --compressor) __ghostctl_words "$__ghostctl_compressors" ;;
     --memory-limit) __ghostctl_words "$__ghostctl_sizes" ;;
     --discard) __ghostctl_words 'all once pages' ;;
@@ -239,7 +239,7 @@ _ghostctl_fstab_add() {
     -p | --priority) __ghostctl_words '-1 0 1 10 100 32767' ;;
     -L | --label) ;;
     -U | --uuid) __ghostctl_words 'clear random time' ;;
-    --fallback) __ghostctl_list 'skip file zram' ;;
+    --fallback) __ghostctl_list 'skip file ghostswap xswap zram' ;;
     -T | --fstab) __ghostctl_files ;;
     *)
         __ghostctl_options '-s --size -p --priority -L --label -U --uuid --nofail --noauto --fallback --zswap

@@ -144,8 +144,8 @@ complete -c ghostctl -n '__ghostctl_in on' -s o -l options -x -a "(__ghostctl_li
 complete -c ghostctl -n '__ghostctl_in on' -s e -l ifexists -d 'Skip areas that do not exist'
 complete -c ghostctl -n '__ghostctl_in on' -s T -l fstab -r -F -d 'Instead of /etc/fstab'
 complete -c ghostctl -n '__ghostctl_in on' -l fixpgsz -d 'Rewrite a ghost made for another page size'
-complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file zram' -d 'What realises a ghost'
-complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file zram)' \
+complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file ghostswap xswap zram' -d 'What realises a ghost'
+complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file ghostswap xswap zram)' \
     -d 'When the kernel takes no ghosts'
 complete -c ghostctl -n '__ghostctl_in on' -l compressor -x -a "$compressors" -d 'Compressor of zram'
 complete -c ghostctl -n '__ghostctl_in on' -l memory-limit -x -a "$sizes" -d 'Memory that zram may take'
@@ -224,7 +224,7 @@ complete -c ghostctl -n '__ghostctl_in fstab add' -s L -l label -x -d 'Label to 
 complete -c ghostctl -n '__ghostctl_in fstab add' -s U -l uuid -x -a 'clear random time' -d 'UUID to make the ghost with'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l nofail -d 'Boot quietly without it'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l noauto -d 'Do not activate it in the boot'
-complete -c ghostctl -n '__ghostctl_in fstab add' -l fallback -x -a '(__ghostctl_list skip file zram)' \
+complete -c ghostctl -n '__ghostctl_in fstab add' -l fallback -x -a '(__ghostctl_list skip file ghostswap xswap zram)' \
     -d 'For a kernel without ghosts'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l zswap -d 'Turn zswap on in the boot'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l now -d 'Make and activate it now as well'

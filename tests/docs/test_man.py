@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 from importlib import resources
 
@@ -101,6 +102,23 @@ def test_exit_statuses() -> None:
         value for value in vars(errors).values() if isinstance(value, int) and not isinstance(value, bool)
     }
     assert described == known
+
+
+def _examples() -> list[str]:
+    texts = [re.sub(r"^\.(?:Dl|Ql) ", "", SECTION["EXAMPLES"], flags=re.MULTILINE)]
+    texts += [re.sub(r"^ +", "", (REPOSITORY / "README.md").read_text(), flags=re.MULTILINE)]
+    texts += [program.help or "", *(command.help or "" for command in TREE.values())]
+    lines = re.findall(r"^ *(ghostctl .+)$", "\n".join(texts), re.MULTILINE)
+    return [re.split("   | && | #", line)[0].strip() for line in lines]
+
+
+@pytest.mark.parametrize("line", _examples())
+def test_example_is_a_command_line(line: str) -> None:
+    words = [word for word in shlex.split(line)[1:] if word != "-q"]
+    name = words.pop(0)
+    while words and f"{name} {words[0]}" in TREE:
+        name += f" {words.pop(0)}"
+    TREE[name].make_context(name, words)
 
 
 def test_table_of_the_readme() -> None:
