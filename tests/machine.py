@@ -64,10 +64,10 @@ def _filesystem(kind: str) -> Callable[[], str | None]:
 
 
 def _cgroup() -> str | None:
-    return None if _cgroup_memory() else "no memory cgroup that can be made"
+    return None if cgroup_memory() else "no memory cgroup that can be made"
 
 
-def _cgroup_memory() -> Path | None:
+def cgroup_memory() -> Path | None:
     for path in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")):
         if os.access(path, os.W_OK) and any(path.glob("memory.*")):
             return path
