@@ -467,9 +467,13 @@ def _check_line(machine: Machine, line: fstab.Line) -> Iterator[Finding]:
         yield Finding("WARN", f"{where}: no nofail, so a kernel without ghost swap fails the boot", (edit,))
 
 
+def _assignments(text: str) -> dict[str, str]:
+    return {key: value for key, _, value in (word.partition("=") for word in text.split())}
+
+
 def _check_resume(machine: Machine) -> Iterator[Finding]:
-    words = dict(word.partition("=")[::2] for word in machine.text("proc/cmdline").split())
-    configured = dict(line.partition("=")[::2] for line in machine.text(_RESUME_CONF).split())
+    words = _assignments(machine.text("proc/cmdline"))
+    configured = _assignments(machine.text(_RESUME_CONF))
     sources = (
         (words.get("resume"), words.get("resume_offset"), "kernel command line"),
         (configured.get("RESUME"), None, f"/{_RESUME_CONF}"),

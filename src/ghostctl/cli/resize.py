@@ -3,11 +3,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from .. import activation, backends, ghostfile, lookup, output, sizes, swaps
+from .. import ghostfile, output, sizes
 from ..errors import NotFound
 from .options import define, json_option, locate, taking_down
+
+if TYPE_CHECKING:
+    from ..swaps import Area
+
+
+def _active(path: str) -> Area | None:
+    from .. import lookup, swaps
+
+    try:
+        return lookup.find_active(path, swaps.read())
+    except NotFound:
+        return None
+
+
+def _backend(area: Area) -> str:
+    from .. import backends
+
+    realisation = backends.find([area]).get(area.name)
+    return realisation.backend if realisation else "auto"
+
+
+def _reactivate(path: str, area: Area, backend: str) -> None:
+    from .. import activation, backends
+
+    options = backends.Options(prio=area.prio)
+    activation.activate(path, activation.Request(options, backend, force=True))
 
 
 @define("resize")
@@ -23,27 +51,19 @@ def command(spec: str, size: int, cycle: bool, as_json: bool) -> None:
     Label and UUID stay. An active ghost is refused without --cycle.
     """
     path = locate(spec)
-    area = None
-    if cycle:
-        try:
-            area = lookup.find_active(path, swaps.read())
-        except NotFound:
-            area = None
+    area = _active(path) if cycle else None
     with ghostfile.look(path) as file:
         # before anything is taken down
         sizes.to_pages(size, file.require_header().page_size)
-    realisation = None
+    backend = _backend(area) if area else None
     if area:
-        realisation = backends.find([area]).get(area.name)
         taking_down(area)
     try:
         with ghostfile.change(path) as (file, old):
             new = ghostfile.resize(file, old, sizes.to_pages(size, old.page_size))
     finally:
-        if area:
-            options = backends.Options(prio=area.prio)
-            backend = realisation.backend if realisation else "auto"
-            activation.activate(path, activation.Request(options, backend, force=True))
+        if area and backend:
+            _reactivate(path, area, backend)
     if as_json:
         click.echo(
             output.json_text(

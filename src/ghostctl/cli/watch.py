@@ -73,7 +73,7 @@ def read_pressure(path: str = "/proc/pressure/memory") -> str | None:
         return None
     parts = []
     for kind, *fields in lines:
-        values = dict(field.partition("=")[::2] for field in fields)
+        values = {key: value for key, _, value in (field.partition("=") for field in fields)}
         parts.append(f"{kind} {values.get('avg10', '?')}% {values.get('avg60', '?')}%")
     return ", ".join(parts) + "  (of 10 s, 60 s)"
 
