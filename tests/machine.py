@@ -2,7 +2,8 @@
 """What the machine that runs the tests can do, how the program is run on it, and how it is put back.
 
 A test says what it needs with `require`: what the machine lacks is a skip that names the reason, and a
-failure when the environment variable GHOSTCTL_REQUIRE names it (``GHOSTCTL_REQUIRE=root,loop,swap pytest``).
+failure when the environment variable GHOSTCTL_REQUIRE names it (``GHOSTCTL_REQUIRE=root,loop,swap pytest``;
+``all,-vfat`` is everything but vfat).
 """
 
 from __future__ import annotations
@@ -109,7 +110,10 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
 
 def required() -> set[str]:
     """The capabilities whose lack is a failure."""
-    return set(filter(None, os.environ.get("GHOSTCTL_REQUIRE", "").split(",")))
+    names = set(filter(None, os.environ.get("GHOSTCTL_REQUIRE", "").split(",")))
+    if "all" in names:
+        return CAPABILITIES.keys() - {name.removeprefix("-") for name in names if name.startswith("-")}
+    return names
 
 
 def require(*names: str) -> None:
