@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the commands print, as a whole.
 
-Each file in commands/ is a session in a directory of its own: ``$`` a command line, then what it prints, ``!``
-what it says on standard error, ``?`` its exit status when that is not 0. GHOSTCTL_WRITE_GOLDEN=1 runs the
-sessions and writes the files anew; read the difference before it is committed.
+Each file in commands/ is a session in a directory of its own: ``$`` a command line, then what it prints,
+``!`` what it says on standard error, ``?`` its exit status when that is not 0. GHOSTCTL_WRITE_GOLDEN=1 runs
+the sessions and writes the files anew; read the difference before it is committed.
 """
 
 from __future__ import annotations
