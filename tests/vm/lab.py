@@ -25,7 +25,11 @@ CHECKOUT = HERE.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ghostctl-vm"
 
 # Patches below kernel/, in the order they are applied.
-KERNELS: dict[str, tuple[str, ...]] = {"stock": (), "ghost": ("ghost.patch",)}
+KERNELS: dict[str, tuple[str, ...]] = {
+    "stock": (),
+    "ghost": ("ghost.patch",),
+    "interfaces": ("ghost.patch", "interfaces.patch"),
+}
 
 SOURCE = "linux-source-6.12"
 PACKAGES = (
