@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from machine import ghostctl, require, run, swap_file
+from machine import ghostctl, is_active, require, run, swap_file
 
 # everything that one finds in the field; none of it may change
 ODD = (
@@ -346,3 +346,12 @@ def test_install_generator(tmp_path: Path) -> None:
     generator.write_text("#!/bin/sh\n")
     assert ghostctl("fstab", "install-generator", "--remove", *where).returncode == 1
     assert generator.exists()
+
+
+def test_fallback_skip_is_no_failure_of_on_all(fstab: Path, ghost: Path) -> None:
+    require("root")
+    assert ghostctl("mkghost", "-s", "1M", ghost).returncode == 0
+    fstab.write_text(f"{ghost} none swap nofail,x-ghost.fallback=skip,x-ghost.zswap\n")
+    done = ghostctl("on", "--all", "-T", fstab)
+    assert done.returncode == 0
+    assert is_active(ghost) or f"{ghost}: warning: skipped: this kernel" in done.stderr

@@ -8,7 +8,7 @@ import os
 import click
 
 from .. import activation, backends, fstab, lookup, report, sizes, swaps
-from ..errors import Error, NotFound, UsageError
+from ..errors import Error, NotFound, Unsupported, UsageError
 from ..syscalls import DISCARD_FLAGS
 from .options import area_specs, define, each, every
 
@@ -197,6 +197,10 @@ def activate_line(line: fstab.Line, request: activation.Request, fstab_path: str
         if not nofail:
             raise
         report.trace(f"{line.spec}: does not exist, passed over")
+    except Unsupported as error:
+        if line.option("x-ghost.fallback") != "skip":
+            raise
+        report.warn(line.spec, f"skipped: {error.what}")
 
 
 def _warn_priority(path: str, request: activation.Request, fstab_path: str) -> None:
