@@ -110,6 +110,11 @@ def test_sizes(complete: Complete, line: str) -> None:
     assert all(sizes.parse(size) for size in offered)
 
 
+@pytest.mark.parametrize("line", ["mkghost -U ", "mkghost --uuid=", "label -U ", "fstab add -U "])
+def test_uuids_to_give(complete: Complete, line: str) -> None:
+    assert complete(f"ghostctl {line}") == {"clear", "random", "time"}
+
+
 def test_page_sizes(complete: Complete) -> None:
     assert {sizes.parse(size) for size in complete("ghostctl mkghost -p ")} == set(sizes.PAGE_SIZES)
 

@@ -211,7 +211,7 @@ def _named(specs: tuple[str, ...], areas: list[swaps.Area]) -> tuple[list[swaps.
         except Error as error:
             if not (report.quiet and isinstance(error, NotFound)):
                 report.error(error)
-            status = exit_status(error)
+            status = status or exit_status(error)
         else:
             found.append(area)
     return found, status
