@@ -125,30 +125,31 @@ class Machine:
     def ghosts(self) -> list[Ghost]:
         """The ghosts in fstab, in the usual directory, and those that are active."""
         found = {}
-        for path, certain in self._candidates():
+        for path, is_wanted in self._candidates():
             if path in found:
                 continue
             try:
                 with ghostfile.look(self.at(path)) as file:
-                    if certain or file.is_ghost or file.header is None:
+                    if file.is_ghost or is_wanted(file):
                         problems = tuple(ghostfile.verify(file))
                         found[path] = Ghost(path, file.header, problems, file.st.st_dev, _block(file))
             except (OSError, Error) as error:
                 report.trace(f"{path}: {error}", 2)
         return list(found.values())
 
-    def _candidates(self) -> Iterator[tuple[str, bool]]:
+    def _candidates(self) -> Iterator[tuple[str, Callable[[ghostfile.File], bool]]]:
+        """Paths, and which files there count even if they are no ghosts."""
         for found in self.realised.values():
             if found.ghost:
-                yield found.ghost, True
+                yield found.ghost, _is_anything
         for line in fstab.iter_swap(self.lines):
             if line.spec is not None and line.spec.startswith("/") and not line.spec.startswith("/dev/"):
-                yield line.spec, fstab.declares_ghost(line)
+                yield line.spec, _is_anything if fstab.declares_ghost(line) else _is_nothing
         try:
             for name in sorted(os.listdir(self.at(lookup.GHOST_DIRECTORY))):
                 path = os.path.join(lookup.GHOST_DIRECTORY, name)
                 if not name.startswith(".") and stat.S_ISREG(os.lstat(self.at(path)).st_mode):
-                    yield path, True
+                    yield path, _is_no_ordinary_area
         except OSError:
             return
 
@@ -169,6 +170,18 @@ class Machine:
     def example(self) -> str:
         """A ghost to name in a command: one of this machine's, or the usual one."""
         return self.ghosts[0].path if self.ghosts else os.path.join(lookup.GHOST_DIRECTORY, "swap0")
+
+
+def _is_anything(_: ghostfile.File) -> bool:
+    return True
+
+
+def _is_nothing(_: ghostfile.File) -> bool:
+    return False
+
+
+def _is_no_ordinary_area(file: ghostfile.File) -> bool:
+    return file.header is None or file.header.ghost_version > 0
 
 
 def _block(file: ghostfile.File) -> int | None:

@@ -173,6 +173,16 @@ def test_a_file_that_is_no_ghost_is_moved_away(prepared: Prepared) -> None:
     assert (finding.status, finding.fix) == ("FAIL", (command,))
 
 
+def test_an_ordinary_swap_file_beside_it_is_none_of_its_business(prepared: Prepared) -> None:
+    page = header.pack(header.ghost(1 << 20, 4096, bare=True))
+    for path in (prepared.ghost.with_name("real"), prepared.root / "swapfile"):
+        path.write_bytes(page + bytes(4096))
+    prepared.write("etc/fstab", FSTAB + "/swapfile none swap sw 0 0\n/no-more none swap sw 0 0\n")
+    prepared.write("no-more", "text\n")
+    for check in ("size", "header", "fstab"):
+        assert prepared.one(check).status == "OK"
+
+
 def test_fstab_line_without_file(prepared: Prepared) -> None:
     prepared.ghost.unlink()
     finding = prepared.one("fstab")
