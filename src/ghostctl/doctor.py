@@ -633,7 +633,8 @@ CHECKS = (
         "fstab",
         _check_fstab,
         "The lines of fstab that declare ghosts: their files exist or x-ghost.size says how to make them, "
-        "sizes make sense, and nofail keeps a boot going on a kernel without ghost swap.",
+        "sizes make sense, and nofail keeps a boot going on a kernel without ghost swap. ghostctl fstab "
+        "check looks closer at each line.",
     ),
     Check(
         "resume",

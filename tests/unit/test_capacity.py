@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ghostctl import capacity
+from ghostctl import capacity, swaps
 from ghostctl.swaps import Area
 from ghostctl.zswap import Zswap
+from ghostctl.zswap import read as read_zswap
 
+MACHINES = Path(__file__).parent.parent / "data/machines"
 MIB = 1 << 20
 
 
@@ -58,3 +62,18 @@ def test_verdict_says_what_is_short() -> None:
     off = capacity.measure([ghost(1024 * MIB)], None)
     assert off is not None
     assert off.verdict() == "1G free in ghosts, but nothing can be swapped to them"
+
+
+def test_a_machine_that_swaps_to_its_ghost() -> None:
+    """/proc and /sys of a guest with 512 MiB, with pages of a 560 MiB workload in its ghost of 300 MiB."""
+    root = MACHINES / "linux-6.12-ghost"
+    state = read_zswap(str(root))
+    found = capacity.measure(swaps.read(str(root / "proc/swaps")), state)
+    assert found is not None
+    assert found.size == 307196 << 10
+    assert found.free == (307196 - 154112) << 10
+    assert found.measured
+    assert found.ratio == pytest.approx(153872 / 40608)
+    assert found.available == found.free
+    assert not found.is_short
+    assert found.holds == pytest.approx(97 * MIB * 153872 / 40608, rel=0.01)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostctl import zswap
+from ghostctl import capacity, zswap
 from ghostctl.errors import Error, Unsupported, UsageError
 
 MACHINES = Path(__file__).parent.parent / "data/machines"
@@ -141,3 +141,53 @@ def test_state(machine: Path) -> None:
     # whole pages: 250000 of 4 KiB, a fifth
     assert state.pool_limit == 50000 * 4096
     assert state.fill == 25
+
+
+def test_linux_6_1() -> None:
+    """With allocators to choose from, and flags that later kernels do not have."""
+    root = str(MACHINES / "linux-6.1")
+    state = zswap.read(root)
+    assert state is not None
+    assert (state.enabled, state.compressor, state.zpool, state.shrinker_enabled) == (
+        True,
+        "lzo",
+        "zbud",
+        None,
+    )
+    assert (state.stored, state.pool) == (0, 0)
+    assert set(zswap.read_parameters(root)) == {
+        "accept_threshold_percent",
+        "compressor",
+        "enabled",
+        "max_pool_percent",
+        "non_same_filled_pages_enabled",
+        "same_filled_pages_enabled",
+        "zpool",
+    }
+    assert zswap.parse({"same_filled_pages_enabled": "off"}, root) == {"same_filled_pages_enabled": "N"}
+    assert "duplicate_entry" in zswap.read_debug(root)
+    with pytest.raises(Unsupported):
+        zswap.parse({"shrinker": "on"}, root)
+    # zbud keeps two pages in one at most
+    assert capacity.ratio(state) == (2, False)
+
+
+def test_zswap_is_compiled_out() -> None:
+    root = str(MACHINES / "linux-6.1-cloud")
+    assert zswap.read(root) is None
+    assert "Zswap" not in (MACHINES / "linux-6.1-cloud/proc/meminfo").read_text()
+
+
+def test_before_meminfo_had_it(machine: Path) -> None:
+    """Linux 5.18 and earlier say how full the pool is in debugfs only."""
+    path = machine / "proc/meminfo"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "Zswap" not in line))
+    for name, value in (("pool_total_size", 8192), ("stored_pages", 6)):
+        (machine / zswap.DEBUG / name).write_text(f"{value}\n")
+    state = zswap.read(str(machine))
+    assert state is not None
+    assert (state.stored, state.pool) == (6 * os.sysconf("SC_PAGE_SIZE"), 8192)
+    shutil.rmtree(machine / zswap.DEBUG)
+    state = zswap.read(str(machine))
+    assert state is not None
+    assert (state.stored, state.pool, state.ratio) == (None, None, None)

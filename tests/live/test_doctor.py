@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from machine import active, ghostctl, require, run, swap_file
+
+from ghostctl import doctor, kernel, probe
+
+
+def test_explain() -> None:
+    for check in doctor.CHECKS:
+        done = ghostctl("doctor", "--explain", check.id, env={"COLUMNS": "60"})
+        assert done.returncode == 0
+        assert " ".join(done.stdout.split()) == check.explanation
+        assert all(len(line) <= 60 for line in done.stdout.splitlines())
+    done = ghostctl("doctor", "--explain", "nothing")
+    assert done.returncode == 2
+    assert "kernel, zswap, pool" in done.stderr
+
+
+@pytest.mark.parametrize("feature", ["ghostswap", "xswap", "zram"])
+def test_require_is_what_it_says(feature: str) -> None:
+    document = json.loads(ghostctl("doctor", "--json").stdout)
+    done = ghostctl("doctor", "--require", feature)
+    assert done.stdout == ""
+    assert done.returncode == (0 if document["kernel"][feature] else 5)
+    assert bool(done.stderr) is (done.returncode == 5)
+
+
+def test_any_user_may_ask(tmp_path: Path) -> None:
+    require("setpriv")
+    prefix = ("setpriv", "--reuid", "65534", "--clear-groups")
+    done = ghostctl("doctor", prefix=prefix, cwd=tmp_path)
+    assert done.returncode in (0, 1)
+    assert done.stderr == ""
+    assert {line.split()[1] for line in done.stdout.splitlines() if line[:4].strip()} == {
+        check.id for check in doctor.CHECKS
+    }
+    done = ghostctl("doctor", "--probe", prefix=prefix, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (4, "")
+
+
+def test_probe_on_a_kernel_without_ghosts(swap_dir: Path) -> None:
+    """Also when an earlier one was cut off while its area was active."""
+    require("swap")
+    if kernel.may_have_ghosts() is not False:
+        pytest.skip("the kernel may have ghosts")
+    left = swap_file(swap_dir / probe.NAME)
+    run("swapon", left)
+    assert probe.probe([str(swap_dir)]) is False
+    assert list(swap_dir.iterdir()) == []
+    assert str(left).encode() not in active()
