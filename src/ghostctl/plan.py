@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -124,24 +125,32 @@ def percents(state: zswap.Zswap | None, asked: int | None) -> tuple[int, list[in
     return chosen, sorted({chosen, *_PERCENTS})
 
 
-def priority(areas: Sequence[Area]) -> int:
-    """A priority above that of every active area."""
+def priority(areas: Sequence[Area], path: str) -> int:
+    """That of the area `path`, or one above that of every active area."""
+    own = next((area.prio for area in areas if area.path == path), None)
+    if own is not None and own >= 0:
+        return own
     return min(max((area.prio + 1 for area in areas), default=0) or _PRIORITY, _LARGEST_PRIORITY)
 
 
-def commands(chosen: Alternative, path: str, prio: int, state: zswap.Zswap | None) -> list[str]:
-    """The commands that set it up."""
+def commands(
+    chosen: Alternative, path: str, prio: int, state: zswap.Zswap | None, areas: Iterable[Area]
+) -> list[str]:
+    """The commands that set it up, or change what is there to it."""
     if chosen.size < 1 << 20:
         raise Error(f"a pool of {human(chosen.pool)} holds next to nothing", hint="--pool-percent")
     setting = [] if state is not None and state.enabled else ["enabled=yes"]
     if state is None or state.max_pool_percent != chosen.percent:
         setting.append(f"max_pool_percent={chosen.percent}")
     quoted = shlex.quote(path)
-    return [
-        *([f"ghostctl zswap set {' '.join(setting)} --persist"] if setting else []),
-        f"ghostctl mkghost -s {_size(chosen)} {quoted}",
-        f"ghostctl on -p {prio} {quoted}",
-    ]
+    lines = [f"ghostctl zswap set {' '.join(setting)} --persist"] if setting else []
+    if os.path.lexists(path):
+        lines.append(f"ghostctl resize --cycle {quoted} {_size(chosen)}")
+    else:
+        lines.append(f"ghostctl mkghost -s {_size(chosen)} {quoted}")
+    if not any(area.path == path for area in areas):
+        lines.append(f"ghostctl on -p {prio} {quoted}")
+    return lines
 
 
 def fstab_line(chosen: Alternative, path: str, prio: int) -> str:

@@ -62,8 +62,8 @@ def command(
     rows = plan.alternatives(total, percents, found.value)
     choice = next(row for row in rows if row.percent == chosen)
     path = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
-    prio = plan.priority(areas)
-    commands = plan.commands(choice, path, prio, state)
+    prio = plan.priority(areas, path)
+    commands = plan.commands(choice, path, prio, state, areas)
     line, past = plan.fstab_line(choice, path, prio), plan.past(areas, prio)
     if as_json:
         document = {
