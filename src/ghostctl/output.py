@@ -64,18 +64,20 @@ def table(
 ) -> list[str]:
     """The lines of a table as swapon(8) --show prints it; `raw`: one blank between, escaped as \\xNN."""
     cells = [[_text(column.get(row), column.kind, in_bytes) for column in columns] for row in rows]
-    if headings and cells:
+    if cells:
         cells.insert(0, [column.name for column in columns])
+    shown = slice(0 if headings else 1, None)
     if raw:
-        return [" ".join(map(_raw, line)) for line in cells]
-    cells = [[escape(cell) for cell in line] for line in cells]
-    widths = [max(map(len, column), default=0) for column in zip(*cells, strict=True)]
+        return [" ".join(map(_raw, line)) for line in cells[shown]]
+    # what looks like an escape is one
+    cells = [[escape(cell.replace("\\x", "\\x5cx")) for cell in line] for line in cells]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         " ".join(
             cell.ljust(width) if column.kind == "text" else cell.rjust(width)
             for cell, width, column in zip(line, widths, columns, strict=True)
         ).rstrip()
-        for line in cells
+        for line in cells[shown]
     ]
 
 
