@@ -49,6 +49,11 @@ def test_table() -> None:
     ]
 
 
+def test_what_looks_like_an_escape_is_one() -> None:
+    row: Row = ("/a\\x0a\n\\", None, None)
+    assert output.table(COLUMNS, [row])[1] == "/a\\x5cx0a\\x0a\\"
+
+
 def test_no_rows_no_headings() -> None:
     assert output.table(COLUMNS, []) == []
     assert output.table(COLUMNS, [], raw=True) == []
