@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,48 @@ def test_unreadable_fstab(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert process.stderr.endswith(f": {tmp_path}: Is a directory\n")
 
+
+KEYS = st.sampled_from(
+    rb"pri= discard= x-ghost.size= x-ghost.label= x-ghost.uuid= x-ghost.zswap nofail".split()
+)
+JUNK = st.sampled_from(
+    [*rb"""1G 50% (ram , \012 \040 \134 %n $HOME " ' \ /../ \033[m # once 7""".split(), b"\x00", b"\xff"]
+)
+OPTION = st.tuples(KEYS, st.lists(JUNK, max_size=3).map(b"".join)).map(b"".join)
+LINE_OF_JUNK = st.builds(
+    lambda path, fallback, options, end: b"/%b none swap %b%b%b" % (path, fallback, b",".join(options), end),
+    st.lists(JUNK, max_size=3).map(b"".join),
+    st.sampled_from([b"x-ghost.size=1G,", b"x-ghost.size=1G,x-ghost.fallback=zram,", b""]),
+    st.lists(OPTION, max_size=5),
+    st.sampled_from([b"\n", b"\r\n", b" 0 0\n", b""]),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(LINE_OF_JUNK, max_size=5).map(b"".join))
+def test_any_fstab_gives_units_or_a_line_in_the_log(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "fstab").write_bytes(data)
+        units = Path(name) / "units"
+        units.mkdir()
+        log: list[str] = []
+        generator.generate(str(units), f"{name}/fstab", GHOSTCTL, log.append)
+        found = tree(units)
+        assert len(log) <= data.count(b"\n") + 1
+        for unit, text in found.items():
+            assert not set(unit) & set(" \n%$\"'")
+            for line in text.splitlines():
+                assert line.isprintable()
+                # nothing but the settings of the templates
+                assert not line or line[0] in "#[" or line.partition("=")[0] in SETTINGS
+
+
+SETTINGS = {
+    line.partition("=")[0]
+    for path in GOLDEN
+    for text in tree(path / "expected").values()
+    for line in text.splitlines()
+}
 
 PATH = st.lists(
     st.binary(min_size=1, max_size=20).filter(

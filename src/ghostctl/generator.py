@@ -59,6 +59,8 @@ Conflicts=umount.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+# busy: active already
+SuccessExitStatus=6
 {lines}
 """
 
@@ -108,6 +110,9 @@ def _quote(text: str) -> str:
 
 
 def _command(*words: str) -> str:
+    if not all(map(str.isprintable, words)):
+        # a line end would begin another setting
+        raise LineError("an unprintable character in an option")
     return " ".join(_quote(word.replace("$", "$$")) for word in words)
 
 
@@ -144,8 +149,6 @@ def _mkghost_options(line: fstab.Line) -> list[str]:
         options += ["-s", size]
     label = line.option("x-ghost.label")
     if label:
-        if not label.isprintable():
-            raise LineError("an unprintable character in x-ghost.label")
         options += ["-L", label]
     uuid = line.option("x-ghost.uuid")
     if uuid:
