@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""off of an area that holds pages, and --all of what /proc/swaps lists."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import ghostctl, is_active, require, run, swap_file
+
+MEMORY = Path("/sys/fs/cgroup/memory")
+HOG = """
+import mmap, sys
+area = mmap.mmap(-1, 24 << 20)
+pages = range(0, len(area), mmap.PAGESIZE)
+for page in pages:
+    area[page : page + mmap.PAGESIZE] = page.to_bytes(8, "big") * (mmap.PAGESIZE // 8)
+print("ready", flush=True)
+sys.stdin.read()
+for page in pages:
+    assert area[page : page + mmap.PAGESIZE] == page.to_bytes(8, "big") * (mmap.PAGESIZE // 8)
+print("intact", flush=True)
+"""
+
+
+def used_kib(path: Path) -> int:
+    with open("/proc/swaps", encoding="utf-8", errors="surrogateescape") as file:
+        return next((int(line.split()[3]) for line in file if line.startswith(f"{path} ")), 0)
+
+
+@pytest.fixture
+def memory_cgroup() -> Iterator[Path]:
+    """A memory cgroup with little room."""
+    require("root")
+    if not (MEMORY / "memory.limit_in_bytes").exists():
+        pytest.skip("no memory controller of cgroup version 1")
+    directory = MEMORY / f"ghostctl-test-{os.getpid()}"
+    directory.mkdir()
+    try:
+        (directory / "memory.limit_in_bytes").write_text(str(12 << 20))
+        yield directory
+    finally:
+        deadline = time.monotonic() + 10
+        while directory.exists() and time.monotonic() < deadline:
+            try:
+                directory.rmdir()
+            except OSError:
+                time.sleep(0.1)
+
+
+def test_pages_come_back_as_they_were(swap_dir: Path, memory_cgroup: Path) -> None:
+    path = swap_file(swap_dir / "swap", 64 << 20)
+    assert ghostctl("on", "-p", "32767", path).returncode == 0
+    hog = subprocess.Popen(
+        ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', memory_cgroup, sys.executable, "-c", HOG],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert hog.stdout is not None
+        assert hog.stdin is not None
+        assert hog.stdout.readline() == b"ready\n"
+        used = used_kib(path)
+        assert used > 4096
+        shown = ghostctl("status", "--raw", "--bytes", "--noheadings", "-o", "USED", path)
+        assert int(shown.stdout) > 4096 << 10
+        # what comes back has to go somewhere
+        (memory_cgroup / "memory.limit_in_bytes").write_text(str(64 << 20))
+        done = ghostctl("off", path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not is_active(path)
+        hog.stdin.close()
+        assert hog.stdout.readline() == b"intact\n"
+    finally:
+        hog.kill()
+        hog.wait()
+
+
+def test_off_all_takes_what_proc_swaps_lists(swap_dir: Path) -> None:
+    """The areas of others are kept out by a /proc/swaps with only ours in it."""
+    require("mount")
+    paths = [swap_file(swap_dir / name) for name in ("one", "two words", "three")]
+    for path in paths:
+        assert ghostctl("on", path).returncode == 0
+    lines = Path("/proc/swaps").read_bytes().split(b"\n")
+    ours = [line for line in lines[1:] if line.startswith(os.fsencode(swap_dir))]
+    fake = swap_dir / "swaps"
+    fake.write_bytes(b"\n".join([lines[0], *ours]) + b"\n")
+    inside = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/swaps && exec "$@"', fake)
+    done = ghostctl("off", "-a", prefix=inside)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(map(is_active, paths))
+    run("swapoff", paths[1])
+    done = ghostctl("-v", "off", "-a", "--type", "any", prefix=inside)
+    # one was off already
+    assert done.returncode == 64
+    order = re.findall(r"swapoff\('(.*)'\)", done.stderr)
+    assert order == [str(paths[2]), str(paths[1]), str(paths[0])]
+    assert not any(map(is_active, paths))
+    assert ghostctl("off", "-a", "--type", "any", prefix=inside).returncode == 32
