@@ -72,7 +72,7 @@ def run_guest(path: Path, kernel: str) -> GuestRun:
     options = guest_literal(path)
     del options["kernels"]
     # the tests live when memory ends, the programs that use it up do not
-    pytest_words = "-m pytest -q -rA -p no:cacheprovider --junitxml=/run/lab/junit.xml"
+    pytest_words = "-m pytest -q -rA --durations=30 -p no:cacheprovider --junitxml=/run/lab/junit.xml"
     command = f"choom -n -1000 -- {shlex.quote(sys.executable)} {pytest_words} {shlex.quote(str(path))}"
     with tempfile.TemporaryDirectory(prefix="ghostctl-vm-") as share:
         booted = lab.boot(
