@@ -74,6 +74,11 @@ def swaps() -> list[Swap]:
     return [Swap(f[0], f[1], int(f[2]), int(f[3]), int(f[4])) for f in map(str.split, lines)]
 
 
+def used_mib() -> dict[str, int]:
+    """MiB in use of each area, by file name."""
+    return {Path(swap.path).name: swap.used_kib >> 10 for swap in swaps()}
+
+
 class Done(NamedTuple):
     status: int
     out: str

@@ -115,17 +115,22 @@ def hog_path() -> Path:
 
 
 def _apply_patches(source: Path, patches: Sequence[str]) -> None:
-    """Bring the tree to exactly these patches; the files that change get a new mtime, for make."""
+    """Bring the tree to exactly these patches. make sees by the mtime which files are other ones now."""
     pristine = source / ".pristine"
-    for original in pristine.rglob("*"):
-        if original.is_file():
-            shutil.copyfile(original, source / original.relative_to(pristine))
+    before = {}
+    for original in filter(Path.is_file, pristine.rglob("*")):
+        path = source / original.relative_to(pristine)
+        before[path] = path.read_bytes(), path.stat().st_mtime_ns
+        shutil.copyfile(original, path)
     shutil.rmtree(pristine, ignore_errors=True)
     if patches:
         combined = source / ".patches"
         combined.write_bytes(b"".join((HERE / "kernel" / name).read_bytes() for name in patches))
         # In one run, because only a file's first backup in a run is the original.
         _run(["patch", "-p1", "--fuzz=0", "--backup", "--prefix=.pristine/", f"--input={combined}"], source)
+    for path, (content, mtime) in before.items():
+        if path.read_bytes() == content:
+            os.utime(path, ns=(mtime, mtime))
 
 
 def _check_config(dot_config: Path) -> None:

@@ -23,10 +23,11 @@ from vm.inside import (
     swapoff,
     swapon,
     swaps,
+    used_mib,
     write_area,
 )
 
-GUEST = {"kernels": ["ghost"], "timeout": 600}
+GUEST = {"kernels": ["ghost"], "timeout": 1200}
 
 MIB = 256  # pages of 4 KiB
 
@@ -46,10 +47,6 @@ def ghost() -> Path:
     path = write_area(DIR / "ghost", 512 * MIB)
     swapon(path)
     return path
-
-
-def used_mib() -> dict[str, int]:
-    return {Path(swap.path).name: swap.used_kib >> 10 for swap in swaps()}
 
 
 @pytest.mark.parametrize("compressor", ["lz4", "zstd", "lzo"])
@@ -219,6 +216,18 @@ def test_the_shrinker_rests_when_there_are_only_ghosts() -> None:
         assert hog.fill(60) == "filled"
         assert hog.check(60) == 0
     assert debug("reject_reclaim_fail") == before
+
+
+@pytest.mark.usefixtures("ghost")
+def test_a_full_pool_takes_no_more_and_nobody_tries_to_empty_it() -> None:
+    set_zswap(percent=1)
+    before, hits, traffic = debug("reject_reclaim_fail"), debug("pool_limit_hit"), Traffic()
+    with Cgroup("box", max="48M") as box:
+        assert box.hog(160).fill(60) == "killed"
+        assert box.event("oom_kill") == 1
+    assert debug("pool_limit_hit") > hits
+    assert debug("reject_reclaim_fail") == before
+    assert (traffic.pswpout, traffic.zswpwb) == (0, 0)
 
 
 def test_slots_that_run_out_pass_pages_on() -> None:

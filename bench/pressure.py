@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A machine short of memory, with each kind of swap, in a guest of its own (tests/vm/README)."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from measure import machine, markdown, write_section
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from vm import inside, lab
+
+MEMORY_MIB = 256
+HOG_MIB = 350
+NOISE = 1000
+AREA_MIB = 512
+FITS_MIB = 150
+LIMIT = 150
+GIB = (1, 16, 64, 256, 512)
+
+
+class Case(NamedTuple):
+    """A set-up. Sizes in MiB, 0 for none; zswap is on when it has a compressor."""
+
+    title: str
+    ghost: int = 0
+    real: int = 0
+    zram: int = 0
+    percent: int = 20
+    compressor: str = ""
+
+
+CASES = (
+    Case("zram, lz4", zram=AREA_MIB),
+    *(
+        Case(f"ghost, {compressor}, pool {percent} %", AREA_MIB, percent=percent, compressor=compressor)
+        for compressor in ("lz4", "zstd")
+        for percent in (20, 50, 90)
+    ),
+    Case(f"ghost of {FITS_MIB} MiB above a real file, lz4, pool 20 %", FITS_MIB, AREA_MIB, compressor="lz4"),
+    Case("ghost above a real file, lz4, pool 20 %", AREA_MIB, AREA_MIB, compressor="lz4"),
+    Case("real file, zswap lz4, pool 20 %", real=AREA_MIB, compressor="lz4"),
+    Case("real file, no zswap", real=AREA_MIB),
+    Case("no swap"),
+)
+
+
+class Outcome(NamedTuple):
+    """What became of the workload; sizes in MiB."""
+
+    end: str
+    seconds: float
+    written: int
+    disk: int
+    pool: int
+    swap_free: int
+    """SwapFree at the time of the largest pool."""
+
+
+def set_up(case: Case) -> None:
+    """Areas and zswap in this guest."""
+    if case.compressor:
+        inside.set_zswap(compressor=case.compressor, percent=case.percent)
+    if case.zram:
+        block = Path("/sys/block/zram0")
+        (block / "comp_algorithm").write_text("lz4")
+        (block / "disksize").write_text(f"{case.zram}M")
+        inside.must("mkswap", "/dev/zram0")
+        inside.must("/sbin/swapon", "/dev/zram0")
+    if case.ghost:
+        ghost = inside.write_area(inside.DIR / "ghost", case.ghost * 256 - 1)
+        inside.must("/sbin/swapon", "-p", "10", ghost)
+    if case.real:
+        inside.must("/sbin/swapon", "-p", "1", inside.make_file(inside.DIR / "real", case.real))
+    inside.must("sync")
+
+
+def _written_mib() -> int:
+    return int(Path("/sys/block/vda/stat").read_text().split()[6]) >> 11
+
+
+def _pool_mib(case: Case) -> int:
+    if case.zram:
+        return int(Path("/sys/block/zram0/mm_stat").read_text().split()[2]) >> 20
+    return inside.counters("/proc/meminfo").get("Zswap", 0) >> 10
+
+
+def measure_case(case: Case) -> Outcome:
+    """Runs the workload in this guest, which is set up for it."""
+    set_up(case)
+    disk = sum(path.stat().st_blocks for path in inside.DIR.iterdir()) >> 11
+    before, peak, running = _written_mib(), (0, 0), True
+
+    def watch() -> None:
+        nonlocal peak
+        while running:
+            peak = max(peak, (_pool_mib(case), -(inside.counters("/proc/meminfo")["SwapFree"] >> 10)))
+            time.sleep(0.2)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.monotonic()
+    hog = inside.Hog(HOG_MIB, NOISE)
+    end = hog.fill(LIMIT)
+    if end == "filled":
+        wrong = hog.check(LIMIT - (time.monotonic() - start))
+        end = "killed" if wrong is None else "survived" if wrong == 0 else f"{wrong} wrong pages"
+    seconds = time.monotonic() - start
+    running = False
+    watcher.join()
+    return Outcome(
+        "no progress" if seconds >= LIMIT else end, seconds, _written_mib() - before, disk, peak[0], -peak[1]
+    )
+
+
+def measure_slots() -> list[tuple[int, int, float]]:
+    """Kernel memory in MiB, and seconds, that swapon takes for ghosts of so many GiB."""
+    found = []
+    for gib in GIB:
+        path = inside.write_area(inside.DIR / "ghost", (gib << 18) - 1)
+        before, start = inside.counters("/proc/meminfo")["MemFree"], time.monotonic()
+        inside.swapon(path)
+        seconds = time.monotonic() - start
+        found.append((gib, (before - inside.counters("/proc/meminfo")["MemFree"]) >> 10, seconds))
+        inside.swapoff(path)
+    return found
+
+
+def in_guest(what: str, memory_mib: int) -> str | None:
+    """The JSON that this program prints in a new guest; None when the guest came to no end."""
+    command = shlex.join(["choom", "-n", "-1000", "--", sys.executable, __file__, what])
+    booted = lab.boot("ghost", command, memory_mib=memory_mib, timeout=LIMIT + 60)
+    if booted.status not in (0, None):
+        sys.exit(f"{what}: {booted.output}")
+    return booted.output if booted.status == 0 else None
+
+
+def main() -> None:
+    """On the host: a guest for each case, then the tables."""
+    lab.build(["stock", "ghost"])
+    outcomes: dict[str, Outcome] = {}
+    for number, case in enumerate(CASES):
+        text = in_guest(str(number), MEMORY_MIB)
+        outcome = Outcome(*json.loads(text)) if text else Outcome("no progress", LIMIT, 0, 0, 0, 0)
+        outcomes[case.title] = outcome
+        print(case.title, outcome, flush=True)
+    standard = outcomes[CASES[0].title].seconds
+    rows = []
+    for title, outcome in outcomes.items():
+        ratio = f"{outcome.seconds / standard:.2f}" if outcome.end == "survived" else ""
+        rows.append((title, outcome.end, ratio, *outcome[2:]))
+    slots = json.loads(in_guest("slots", 1024) or "[]")
+    costs = [(gib, mib, f"{mib / gib:.2f}", f"{seconds * 1000:.0f}") for gib, mib, seconds in slots]
+    text = TEXT.format(
+        machine=machine(),
+        accelerator=lab.accelerator().upper(),
+        outcomes=markdown(HEADINGS, rows),
+        costs=markdown(("GiB declared", "MiB of kernel memory", "MiB per GiB", "ms"), costs),
+    )
+    write_section("Under memory pressure", text)
+
+
+HEADINGS = (
+    "set-up",
+    "end",
+    "time, zram = 1",
+    "MiB written to disk",
+    "MiB of disk taken",
+    "peak pool, MiB",
+    "SwapFree then, MiB",
+)
+
+TEXT = f"""{{machine}}; in guests of {MEMORY_MIB} MiB ({{accelerator}}), Linux 6.12
+with tests/vm/kernel/ghost.patch. A program fills {HOG_MIB} MiB of pages, which lz4 makes 3.7 times smaller,
+and reads every byte back; an area has {AREA_MIB} MiB where no size is said. One run each, {LIMIT} s at most:
+`make bench-vm`.
+
+{{outcomes}}
+
+Kernel memory that swapon takes for the slots of a ghost, at once:
+
+{{costs}}
+
+What follows for an administrator:
+
+1. The pool limit is the real size of a ghost. With the default of 20 % the pool fills while SwapFree still
+   promises room, and then nothing goes on: set max_pool_percent first.
+2. Declare no more than pool limit x ratio. Slots that run out pass pages on to the next area, a full pool
+   does not.
+3. With a pool that fits, a ghost does what zram does: nothing is written, and it takes one page of disk.
+4. Never put a ghost that is larger than its pool above a real area: the real one stays unused.
+5. Slots are not free: about 0.8 MiB of kernel memory per GiB, at swapon, used or not.
+"""
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        main()
+    elif sys.argv[1] == "slots":
+        print(json.dumps(measure_slots()))
+    else:
+        print(json.dumps(measure_case(CASES[int(sys.argv[1])])))

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""ghostctl on kernels with and without ghosts. On an emulated CPU each command takes a second: few run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from machine import GHOSTCTL
+from vm.inside import (
+    DIR,
+    HAS_GHOSTS,
+    Cgroup,
+    Done,
+    Hog,
+    Swap,
+    counters,
+    must,
+    needs_ghosts,
+    run,
+    set_zswap,
+    swapoff,
+    swapon,
+    swaps,
+    used_mib,
+    write_area,
+)
+
+GUEST = {"kernels": ["ghost", "stock"], "timeout": 1500}
+
+UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
+
+
+def ghostctl(*words: str | Path) -> Done:
+    return run(GHOSTCTL, *words)
+
+
+def mkghost(name: str, *words: str) -> Path:
+    path = DIR / name
+    must(GHOSTCTL, "mkghost", *words, path)
+    return path
+
+
+def is_refused(done: Done, status: int, *parts: str) -> None:
+    """The message, hint included, has these parts; nothing was swapped on."""
+    assert done.status == status, done
+    assert "Traceback" not in done.err
+    for part in parts:
+        assert part in done.err
+    assert swaps() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--bare",), ("-e", "big"), ("--bare", "-e", "big")],
+    ids=lambda words: " ".join(words) or "default",
+)
+def test_there_and_back(words: tuple[str, ...]) -> None:
+    path = mkghost("g", "-s", "64M", "-L", "pagan", "-U", UUID, *words)
+    as_written = path.read_bytes()
+    assert len(as_written) == 4096
+    done = ghostctl("on", "--enable-zswap", "-p", "5", path)
+    if not HAS_GHOSTS:
+        release = os.uname().release
+        is_refused(done, 5, f"{path}: this kernel ({release}) has no ghost swap", "--fallback zram")
+        return
+    assert done == Done(0, "", "")
+    assert swaps() == [Swap(str(path), "ghost", 65532, 0, 5)]
+    status = json.loads(must(GHOSTCTL, "status", "--json", f"LABEL={'pagan'}"))
+    area = status["swapareas"][0]
+    expected = {
+        "name": str(path),
+        "type": "ghost",
+        "size": 65532 << 10,
+        "used": 0,
+        "prio": 5,
+        "uuid": UUID,
+        "label": "pagan",
+        "backend": "file",
+        "ghost": str(path),
+    }
+    assert expected.items() <= area.items()
+    assert status["zswap"]["enabled"] is True
+    assert must(GHOSTCTL, "off", f"UUID={UUID}") == ""
+    assert swaps() == []
+    # the kernel turns a big-endian header round in its page cache
+    must(GHOSTCTL, "label", "-L", "", path)
+    must("sh", "-c", "echo 3 >/proc/sys/vm/drop_caches")
+    assert path.read_bytes() == as_written[:1052] + bytes(16) + as_written[1068:]
+    assert must(GHOSTCTL, "verify", path) == ""
+
+
+@needs_ghosts
+def test_an_active_ghost_changes_only_by_a_cycle() -> None:
+    set_zswap()
+    path = mkghost("g", "-s", "64M", "-L", "pagan")
+    must(GHOSTCTL, "on", "-p", "7", path)
+    for words in (("label", "-L", "x", path), ("resize", path, "96M"), ("mkghost", "-f", "-s", "96M", path)):
+        done = ghostctl(*words)
+        assert (done.status, swaps()[0].size_kib) == (6, 65532), done
+    assert ghostctl("on", path).status == 6
+    must(GHOSTCTL, "resize", "--cycle", path, "96M")
+    assert swaps() == [Swap(str(path), "ghost", 98300, 0, 7)]
+
+
+def test_zswap_has_to_be_on() -> None:
+    path = mkghost("g", "-s", "64M")
+    done = ghostctl("on", path)
+    if HAS_GHOSTS:
+        is_refused(done, 5, "zswap is off", "--enable-zswap", "/sys/module/zswap/parameters/enabled")
+        assert "zswap is off" in ghostctl("on", "--force", path).err
+        assert len(swaps()) == 1
+    else:
+        is_refused(done, 5, "has no ghost swap")
+
+
+def test_all_of_fstab(tmp_path: Path) -> None:
+    set_zswap()
+    for name in ("one", "two", "three"):
+        mkghost(name, "-s", "16M")
+    fstab = tmp_path / "fstab"
+    fstab.write_text(
+        f"{DIR}/one none swap defaults,pri=3 0 0\n{DIR}/two none swap noauto 0 0\n"
+        f"{DIR}/three none swap nofail,pri=9 0 0\n{DIR}/missing none swap nofail 0 0\n"
+    )
+    done = ghostctl("on", "-a", "-T", fstab)
+    if not HAS_GHOSTS:
+        is_refused(done, 32, "has no ghost swap")
+        return
+    assert done.status == 0, done
+    assert {(Path(swap.path).name, swap.priority) for swap in swaps()} == {("one", 3), ("three", 9)}
+    must(GHOSTCTL, "off", "-a")
+    assert swaps() == []
+
+
+@needs_ghosts
+def test_other_programs_and_ghostctl_see_the_same() -> None:
+    """What util-linux and busybox do with our files, and what we say of what they did."""
+    set_zswap()
+    ours, bare = mkghost("ours", "-s", "32M", "-L", "pagan"), mkghost("bare", "-s", "16M", "--bare")
+    must("/sbin/swapon", "-p", "4", ours)
+    must("busybox", "swapon", bare)
+    columns = "NAME,TYPE,SIZE,USED,PRIO"
+    shown = must(GHOSTCTL, "status", "--raw", "--bytes", "-o", columns)
+    assert shown == must("/sbin/swapon", f"--show={columns}", "--raw", "--bytes")
+    assert len(shown.splitlines()) == 3
+    must("busybox", "swapoff", ours)
+    must("/sbin/swapoff", bare)
+    write_area(DIR / "plain", 4095)
+    must(GHOSTCTL, "on", DIR / "plain")
+    assert swaps() == [Swap(str(DIR / "plain"), "ghost", 16380, 0, -2)]
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ({"last_page": 99, "version": 2}, "version 2"),
+        ({"last_page": 0}, "last_page is 0"),
+        ({"last_page": 99, "size": 8192}, "has 8192 bytes but declares 409600"),
+    ],
+    ids=["version", "empty", "grown"],
+)
+def test_a_bad_header_is_explained(header: dict[str, Any], problem: str) -> None:
+    set_zswap()
+    is_refused(ghostctl("on", write_area(DIR / "g", **header)), 1, problem)
+
+
+def test_another_page_size() -> None:
+    set_zswap()
+    path = mkghost("g", "-s", "64M", "-p", "8192")
+    is_refused(ghostctl("on", path), 1, "made for pages of 8192 bytes, this kernel has 4096", "--fixpgsz")
+    done = ghostctl("on", "--fixpgsz", path)
+    assert done.status == (0 if HAS_GHOSTS else 5), done
+    assert [swap.size_kib for swap in swaps()] == ([65532] if HAS_GHOSTS else [])
+
+
+def test_a_place_that_cannot_swap_is_named(tmp_path: Path) -> None:
+    set_zswap()
+    for directory, kind in ((tmp_path, "tmpfs"), (Path("/root"), "overlay")):
+        path = write_area(directory / "g", 99)
+        is_refused(ghostctl("on", path), 1, f"no kernel swaps to a file on {kind}")
+    loop = must("losetup", "--show", "-f", write_area(DIR / "g", 99)).strip()
+    is_refused(ghostctl("on", loop), 1, "Invalid argument")
+    must("losetup", "-d", loop)
+
+
+def test_slots_that_do_not_fit_into_memory() -> None:
+    """1 TiB is the dangerous size here: its slots nearly fit, so that swapon(2) is killed."""
+    set_zswap()
+    path = mkghost("g", "-s", "1T")
+    is_refused(ghostctl("on", path), 7, "declares 1 TiB", "of kernel memory", "--force")
+    write_area(path, 2**29 - 1)
+    done = ghostctl("on", "--force", path)
+    if HAS_GHOSTS:
+        is_refused(done, 7, "declares 2 TiB", "swapon failed: Cannot allocate memory")
+    else:
+        is_refused(done, 5, "has no ghost swap")
+
+
+def test_the_kernel_is_known_for_what_it_is() -> None:
+    assert ghostctl("doctor", "--require", "ghost").status == (0 if HAS_GHOSTS else 5)
+    done = ghostctl("doctor", "--probe")
+    assert re.search(r"file: (\w+)", done.out)[1] == ("yes" if HAS_GHOSTS else "no")  # type: ignore[index]
+    assert swaps() == []
+
+
+def test_zram_stands_in() -> None:
+    path = mkghost("g", "-s", "64M", "-L", "pagan")
+    words = ("--backend", "zram") if HAS_GHOSTS else ("--fallback", "zram")
+    done = ghostctl("on", "-p", "11", *words, path)
+    assert done.status == 0, done
+    assert [(swap.type, swap.size_kib, swap.priority) for swap in swaps()] == [("partition", 65532, 11)]
+    shown = must(GHOSTCTL, "status", "--noheadings", "--raw", "-o", "LABEL,BACKEND,GHOST")
+    assert shown == f"pagan zram {path}\n"
+    devices = len(list(Path("/sys/block").glob("zram*")))
+    must(GHOSTCTL, "off", path)
+    assert swaps() == []
+    assert len(list(Path("/sys/block").glob("zram*"))) == devices - 1
+
+
+@needs_ghosts
+def test_off_shows_its_progress_and_loses_nothing() -> None:
+    set_zswap(percent=50)
+    path = mkghost("g", "-s", "512M")
+    swapon(path)
+    with Cgroup("box", max="64M") as box:
+        hog = box.hog(200)
+        assert hog.fill(90) == "filled"
+        box.path.joinpath("memory.max").write_text("max")
+        seen = must("script", "-qec", f"{GHOSTCTL} off {path}", "/dev/null")
+        assert swaps() == []
+        assert re.search(r"\d+%", seen)
+        assert re.search(r"/s", seen)
+        assert hog.check(90) == 0
+
+
+@needs_ghosts
+def test_off_refuses_what_does_not_fit() -> None:
+    """A hog of 640 MiB in 512 MiB of memory: what is in the ghost cannot come back."""
+    set_zswap(percent=50)
+    path = mkghost("g", "-s", "1G")
+    swapon(path)
+    hog = Hog(640)
+    assert hog.fill(120) == "filled"
+    used = used_mib()["g"]
+    done = ghostctl("off", path)
+    assert done.status == 7, done
+    assert "--force" in done.err
+    assert used_mib()["g"] > used - 64
+    assert "pool" in must(GHOSTCTL, "status")
+    assert hog.check(120) == 0
+    hog.end()
+    assert counters("/proc/vmstat")["oom_kill"] == 0
+    swapoff(path)
+    assert struct.unpack_from("<I", path.read_bytes(), 1028) == (2**18 - 1,)
