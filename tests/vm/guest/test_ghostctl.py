@@ -241,11 +241,11 @@ def test_off_shows_its_progress_and_loses_nothing() -> None:
 
 @needs_ghosts
 def test_off_refuses_what_does_not_fit() -> None:
-    """A hog of 640 MiB in 512 MiB of memory: what is in the ghost cannot come back."""
+    """A hog of 540 MiB in 512 MiB of memory: what is in the ghost cannot come back."""
     set_zswap(percent=50)
     path = mkghost("g", "-s", "1G")
     swapon(path)
-    hog = Hog(640)
+    hog = Hog(540)
     assert hog.fill(120) == "filled"
     used = used_mib()["g"]
     done = ghostctl("off", path)
