@@ -185,6 +185,8 @@ def command(
     if interval is not None:
         from .watch import watch
 
+        # what an area that is not active now has to say would stand in the picture
+        report.quiet = True
         watch(interval, lambda areas: show(choose(areas)[0]))
         return 0
     areas, status = choose(swaps.read())

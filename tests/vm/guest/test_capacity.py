@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What ghosts can really hold, while a workload needs it: the figure turns before the machine stalls."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from vm.inside import DIR, Hog, make_file, must, set_zswap, swaps
+
+from ghostctl import capacity, plan, zswap
+from ghostctl import swaps as swap_areas
+
+GUEST = {"kernels": ["ghost"], "timeout": 900}
+
+WORKLOAD_MIB = 700
+PROGRAM = Path(sys.executable).with_name("ghostctl")
+GHOST = DIR / "swap0"
+
+
+def prepare(size: int | str, prio: int) -> None:
+    """A ghost that is active, and a pool of a fifth of memory."""
+    set_zswap(percent=20)
+    must(str(PROGRAM), "mkghost", "-s", str(size), str(GHOST))
+    must(str(PROGRAM), "-q", "on", "-p", str(prio), str(GHOST))
+
+
+def measure() -> capacity.Capacity:
+    found = capacity.measure(swap_areas.read(), zswap.read())
+    assert found is not None
+    return found
+
+
+def swap_free() -> int:
+    (line,) = [line for line in Path("/proc/meminfo").read_text().splitlines() if "SwapFree" in line]
+    return int(line.split()[1]) << 10
+
+
+WORKLOAD_MIB = 700
+
+
+def test_the_verdict_turns_before_the_machine_stalls() -> None:
+    """A ghost of 1 GiB on a pool of a fifth of 512 MiB: little is left long before SwapFree says so."""
+    prepare("1G", 10)
+    assert measure().is_short
+    hog = Hog(WORKLOAD_MIB)
+    history = []
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and hog.process.poll() is None:
+        found = measure()
+        history.append((found.available, swap_free(), found.size - found.free))
+        time.sleep(0.25)
+    assert hog.fill(0) != "filled", "the workload fits: nothing stalls here"
+    hog.end()
+    turned = next(i for i, (left, _, _) in enumerate(history) if (left or 0) < 64 << 20)
+    _, free, used = history[turned]
+    # free(1) still promises hundreds of MiB, and pages still went to the ghost after that
+    assert free > 256 << 20, history
+    assert max(after for _, _, after in history[turned:]) > used, history
+
+
+def test_slots_that_run_out_first_let_the_next_area_take_over() -> None:
+    """What plan proposes at the ratio of this workload, above an ordinary area."""
+    (choice,) = plan.alternatives(plan.memory(), [20], 3.5)
+    prepare(choice.size, 10)
+    must("/sbin/swapon", "-p", "1", make_file(DIR / "real", 1024))
+    hog = Hog(WORKLOAD_MIB)
+    assert hog.fill(120) == "filled"
+    used = {Path(area.path).name: area.used_kib >> 10 for area in swaps()}
+    assert used["swap0"] > (choice.size >> 20) - 8
+    assert used["real"] > 20
+    assert hog.check(120) == 0
+
+
+def test_an_ordinary_area_above_a_large_ghost_keeps_the_machine_alive() -> None:
+    prepare("1G", 1)
+    must("/sbin/swapon", "-p", "10", make_file(DIR / "real", 1024))
+    done = subprocess.run([PROGRAM, "doctor"], capture_output=True, text=True, check=False)
+    assert "FAIL" not in done.stdout
+    assert "has the higher priority and takes the rest" in done.stdout
+    hog = Hog(WORKLOAD_MIB)
+    assert hog.fill(120) == "filled"
+    assert hog.check(120) == 0

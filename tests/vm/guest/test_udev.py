@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Swap on block devices where udev runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from vm.inside import must
+
+GUEST = {"kernels": ["stock"], "timeout": 400}
+
+PROGRAM = Path(sys.executable).with_name("ghostctl")
+UDEVD = Path("/lib/systemd/systemd-udevd")
+UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
+
+
+@pytest.fixture
+def udev() -> Iterator[None]:
+    if not UDEVD.exists():
+        pytest.skip(f"no {UDEVD}")
+    with subprocess.Popen([UDEVD]) as daemon:
+        while not Path("/run/udev/control").exists():
+            assert daemon.poll() is None
+        yield
+        daemon.terminate()
+
+
+@pytest.mark.usefixtures("udev")
+def test_labels_come_from_udev(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    must("truncate", "-s", "8M", str(image))
+    device = must("losetup", "--find", "--show", str(image)).strip()
+    must("/sbin/mkswap", "-L", "lab \u00e9l", "-U", UUID, device)
+    must("udevadm", "trigger", "--action=change", f"--name-match={device}")
+    must("udevadm", "settle")
+    must("/sbin/swapon", device)
+    # a user who cannot read the device
+    text = must("setpriv", "--reuid", "65534", "--clear-groups", str(PROGRAM), "status", "--json", device)
+    (area,) = json.loads(text)["swapareas"]
+    assert (area["label"], area["uuid"]) == ("lab \u00e9l", UUID)
+    assert area["backing"] == f"loop: {image}"
+    must(str(PROGRAM), "off", "LABEL=lab \u00e9l")
+    must("losetup", "--detach", device)
