@@ -257,9 +257,10 @@ def generate(normal: str, source: str, ghostctl: str, log: Callable[[str], None]
     except FileNotFoundError:
         return
     seen: dict[str, int] = {}
+    prefix = fstab.GHOST_PREFIX.encode()
     for number, raw in enumerate(fstab.split_lines(data), 1):
         # most lines are somebody else's: not worth taking apart
-        if fstab.GHOST_PREFIX.encode() not in raw:
+        if prefix not in raw:
             continue
         line = fstab.Line(raw, number)
         if not fstab.declares_ghost(line) and not line.error:

@@ -33,6 +33,14 @@ ls /var/lib/ghost >/run/lab/files
 cat /etc/fstab >/run/lab/fstab
 cat /sys/module/zswap/parameters/enabled >/run/lab/zswap
 """
+RELOAD = """\
+systemctl daemon-reload
+systemctl start swap.target
+cat /proc/swaps >/run/lab/reloaded
+systemctl restart var-lib-ghost-swap0.swap
+cat /proc/swaps >/run/lab/restarted
+systemctl is-system-running >/run/lab/running
+"""
 # what a power cut or an enthusiast leaves: of the header's fields nothing is right
 DAMAGE = "printf 'damaged by somebody' | dd of=/var/lib/ghost/damaged bs=1 seek=1024 conv=notrunc\n"
 FILL = """\
@@ -121,7 +129,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def first(directory: Path) -> Booted:
     """No ghost is there yet."""
     fstab = fstab_with(directory, "-s", "16G", "-p", "100")
-    return boot("ghost", directory, 1, fstab, DAMAGE)
+    return boot("ghost", directory, 1, fstab, RELOAD + DAMAGE)
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +185,17 @@ def test_ghosts_come_before_swap_target(first: Booted) -> None:
         (active,) = first.log(f"Activated swap var-lib-ghost-{unit}.swap")
         assert lines.index(made) < lines.index(active) < lines.index(reached)
     assert first.log("ordering cycle") == []
+
+
+def test_reload_and_restart(first: Booted, directory: Path) -> None:
+    reloaded, restarted, running = (
+        (directory / "share1" / name).read_text() for name in ("reloaded", "restarted", "running")
+    )
+    assert [line.split()[0] for line in reloaded.splitlines()[1:]] == [
+        name.replace(" ", "\\040") for name in first.areas
+    ]
+    assert sorted(restarted.splitlines()) == sorted(reloaded.splitlines())
+    assert running == "running\n"
 
 
 def test_noauto_is_left_alone(first: Booted) -> None:
