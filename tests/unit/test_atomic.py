@@ -115,6 +115,8 @@ def change(data):
 
 for _ in range(20):
     atomic.edit(sys.argv[1], change)
+    # the lock is polled: the others must find it free now and then
+    time.sleep(0.05)
 """
 
 
