@@ -91,8 +91,10 @@ def find(areas: Sequence[Area]) -> Iterator[Realisation]:
 def deactivate(area: Area) -> None:
     """swapoff(2), and away with the device."""
     syscalls.swapoff(area.name)
+    number = _number(area.name)
     with rundir.locked("zram"):
-        for number in _left_over():
+        # unless another process has cleared it away, and perhaps a new one has the number
+        if number is not None and number in _left_over():
             _remove(number)
 
 
