@@ -2,8 +2,8 @@
 """On the host, each function of guest/test_*.py is one test per kernel; a guest runs a whole file at once.
 
 A file says where it runs in a literal, GUEST = {"kernels": ["ghost", "stock"], "timeout": 600}; what is there
-besides the kernels goes to lab.boot(). Functions marked @needs_ghosts are left out on the stock kernel. One
-test more per kernel looks at the log of that kernel.
+besides the kernels goes to lab.boot(). Functions marked @needs_ghosts are left out on the stock kernel, those
+marked @needs_stock on the others. One test more per kernel looks at the log of that kernel.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class GuestFile(pytest.File):
         }
         for kernel in guest_literal(self.path)["kernels"]:
             for name, decorators in functions.items():
-                if kernel == "stock" and "needs_ghosts" in decorators:
+                if ("needs_stock" if kernel != "stock" else "needs_ghosts") in decorators:
                     continue
                 yield GuestItem.from_parent(
                     self, name=f"{name}[{kernel}]", kernel=kernel, guest_function=name

@@ -23,6 +23,7 @@ XSWAP = Path("/sys/kernel/mm/xswap")
 PAGE = 4096
 
 needs_ghosts = pytest.mark.skipif(not HAS_GHOSTS, reason="stock kernel")
+needs_stock = pytest.mark.skipif(HAS_GHOSTS, reason="a kernel with ghosts")
 
 
 def write_area(

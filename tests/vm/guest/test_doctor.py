@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Machines that are prepared badly: doctor names what is wrong, and its commands put it right."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from vm.inside import DIR, HAS_GHOSTS, ZSWAP, must, needs_ghosts, needs_stock, set_zswap, swaps
+
+GUEST = {"kernels": ["ghost", "stock"], "timeout": 1200}
+
+PROGRAM = Path(sys.executable).with_name("ghostctl")
+GHOST = DIR / "swap0"
+FSTAB = Path("/etc/fstab")
+PATH = f"/run/bin:{PROGRAM.parent}:{os.environ['PATH']}"
+
+
+class Finding(NamedTuple):
+    id: str
+    status: str
+    seen: str
+    fix: list[str]
+
+
+def ghostctl(*args: object) -> str:
+    return must(str(PROGRAM), *map(str, args))
+
+
+def complaints(*options: str) -> dict[str, Finding]:
+    done = subprocess.run([PROGRAM, "doctor", "--json", *options], capture_output=True, check=False)
+    assert done.stderr == b"", done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    found = {check["id"]: Finding(**check) for check in document["checks"] if check["status"] != "OK"}
+    assert done.returncode == (1 if any(finding.status == "FAIL" for finding in found.values()) else 0)
+    return found
+
+
+def obey(finding: Finding) -> None:
+    assert finding.fix, finding
+    for command in finding.fix:
+        done = subprocess.run(
+            command, shell=True, env={**os.environ, "PATH": PATH}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def cured(*expected: str) -> Finding:
+    """Exactly these complaints come, and none is left once their commands have run; the first of them."""
+    found = complaints()
+    assert list(found) == list(expected), found
+    for name in expected:
+        # what cures one may cure the next
+        if name in complaints():
+            obey(found[name])
+    assert complaints() == {}
+    return found[expected[0]]
+
+
+@pytest.fixture(autouse=True)
+def machine() -> Iterator[None]:
+    """Set up well: zswap on, an active ghost that fits the pool, its line in fstab."""
+    set_zswap(percent=20)
+    (Path("/etc/tmpfiles.d/ghostctl-zswap.conf")).unlink(missing_ok=True)
+    FSTAB.write_text(f"{GHOST} none swap defaults,nofail,pri=100,x-ghost.size=200M 0 0\n")
+    ghostctl("mkghost", "-s", "200M", GHOST)
+    if HAS_GHOSTS:
+        ghostctl("on", "-p", 100, GHOST)
+    yield
+    FSTAB.write_text("")
+
+
+@needs_ghosts
+def test_zswap_is_off() -> None:
+    (ZSWAP / "enabled").write_text("N")
+    assert "nothing can be swapped" in cured("zswap").seen
+    assert "enabled - - - - Y" in Path("/etc/tmpfiles.d/ghostctl-zswap.conf").read_text()
+
+
+@needs_ghosts
+def test_the_pool_is_tiny() -> None:
+    (ZSWAP / "max_pool_percent").write_text("1")
+    assert "1% of memory: too little" in cured("pool", "size").seen
+
+
+@needs_ghosts
+def test_the_ghost_is_larger_than_the_pool_can_hold() -> None:
+    ghostctl("off", GHOST)
+    ghostctl("resize", GHOST, "1G")
+    FSTAB.write_text(FSTAB.read_text().replace("200M", "1G"))
+    ghostctl("on", "-p", 100, GHOST)
+    assert "1G declared, zswap's pool holds about" in cured("size").seen
+    (area,) = swaps()
+    assert area.size_kib < 300 << 10
+    ghostctl("fstab", "check", "--strict", GHOST)
+
+
+@needs_ghosts
+def test_zram_is_above_it() -> None:
+    number = Path("/sys/class/zram-control/hot_add").read_text().strip()
+    device = f"/dev/zram{number}"
+    try:
+        Path(f"/sys/block/zram{number}/disksize").write_text("64M")
+        must("/sbin/mkswap", device)
+        must("/sbin/swapon", "-p", "200", device)
+        assert f"{device} is above {GHOST}" in cured("priority").seen
+        assert next(area.priority for area in swaps() if area.path == str(GHOST)) == 201
+        assert "pri=201" in FSTAB.read_text()
+    finally:
+        must("/sbin/swapoff", device)
+        Path("/sys/class/zram-control/hot_remove").write_text(number)
+
+
+@needs_ghosts
+def test_the_page_size_is_wrong() -> None:
+    ghostctl("off", GHOST)
+    GHOST.unlink()
+    ghostctl("-q", "mkghost", "-s", "200M", "-p", "65536", GHOST)
+    assert "pages of 65536 bytes" in cured("page-size", "active").seen
+
+
+@needs_ghosts
+def test_the_file_has_a_hole(tmp_path: Path) -> None:
+    """Blocks of 1 KiB, and a copy that leaves out the zeros in front of the header."""
+    ghostctl("off", GHOST)
+    image, mount = tmp_path / "image", tmp_path / "small"
+    mount.mkdir()
+    must("truncate", "-s", "16M", str(image))
+    must("/sbin/mkfs.ext4", "-q", "-b", "1024", str(image))
+    must("mount", "-o", "loop", str(image), str(mount))
+    try:
+        ghost = mount / "ghost"
+        must("cp", "--sparse=always", str(GHOST), str(ghost))
+        GHOST.unlink()
+        FSTAB.write_text(f"{ghost} none swap nofail,x-ghost.size=200M 0 0\n")
+        assert f"{ghost}: the file has holes" in cured("holes", "active").seen
+        ghostctl("off", ghost)
+    finally:
+        must("umount", str(mount))
+
+
+@needs_ghosts
+def test_everybody_may_read_it() -> None:
+    GHOST.chmod(0o644)
+    assert "insecure permissions 0644" in cured("permissions").seen
+    assert GHOST.stat().st_mode & 0o777 == 0o600
+
+
+@needs_stock
+def test_the_kernel_has_no_ghosts() -> None:
+    assert complaints("--probe").keys() == {"kernel", "active"}
+    assert "no ghost swap, but zram can stand in" in cured("kernel", "active").seen
+    ghostctl("off", GHOST)
+
+
+@needs_ghosts
+def test_the_boot_resumes_from_it() -> None:
+    conf = Path("/etc/initramfs-tools/conf.d/resume")
+    conf.parent.mkdir(parents=True, exist_ok=True)
+    conf.write_text(f"RESUME={GHOST}\n")
+    tool = Path("/run/bin/update-initramfs")
+    tool.parent.mkdir(exist_ok=True)
+    tool.write_text('#!/bin/sh\ntest "$*" = -u\n')
+    tool.chmod(0o755)
+    assert f"is the ghost {GHOST}" in cured("resume").seen
+    assert conf.read_text() == "RESUME=none\n"
+
+
+@needs_ghosts
+def test_fstab_names_a_file_that_is_not_there() -> None:
+    with FSTAB.open("a") as file:
+        file.write("/var/lib/ghost/sub/swap1 none swap defaults,nofail,x-ghost.size=64M 0 0\n")
+    assert "line 2, /var/lib/ghost/sub/swap1: the file does not exist" in cured("fstab").seen
+    ghostctl("verify", "/var/lib/ghost/sub/swap1")
+    must("rm", "-r", "/var/lib/ghost/sub")

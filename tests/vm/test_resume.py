@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from vm import lab
+
+GHOST = "/var/lib/ghost/swap0"
+PROGRAM = Path(sys.executable).with_name("ghostctl")
+
+OBEY = f"""
+export PATH={PROGRAM.parent}:$PATH
+ghostctl mkghost -s 64M {GHOST}
+ghostctl doctor --json >/run/lab/before
+mkdir /run/bin && export PATH=/run/bin:$PATH
+printf '#!/bin/sh\\ncp /etc/default/grub /run/lab/grub\\n' >/run/bin/update-grub
+printf '#!/bin/sh\\ntouch /run/lab/rebooted\\n' >/run/bin/reboot
+chmod 755 /run/bin/*
+{sys.executable} -c '
+import json, os
+for check in json.load(open("/run/lab/before"))["checks"]:
+    if check["id"] == "resume":
+        for command in check["fix"]:
+            assert os.system(command) == 0
+'
+"""
+
+
+def resume(path: Path) -> dict[str, str]:
+    (check,) = [check for check in json.loads(path.read_text())["checks"] if check["id"] == "resume"]
+    return dict(check)
+
+
+def test_resume_on_the_command_line_is_gone_with_the_next_boot(tmp_path: Path) -> None:
+    if "GHOSTCTL_GUEST" in os.environ:
+        pytest.skip("boots guests itself")
+    tree, share = tmp_path / "tree", tmp_path / "share"
+    (tree / "etc/default").mkdir(parents=True)
+    share.mkdir()
+    words = f"quiet resume={GHOST} resume_offset=0"
+    (tree / "etc/default/grub").write_text(f'GRUB_CMDLINE_LINUX_DEFAULT="{words}"\n')
+    disk = lab.make_disk(tmp_path / "disk")
+    try:
+        booted = lab.boot("stock", OBEY, tree=tree, share=share, disk=disk, append=words)
+    except lab.LabError as error:
+        if not {"vm", "all"}.isdisjoint(os.environ.get("GHOSTCTL_REQUIRE", "").split(",")):
+            raise
+        pytest.skip(str(error))
+    assert booted.status == 0, booted.output + booted.console
+    assert resume(share / "before")["status"] == "FAIL"
+    assert (share / "rebooted").exists()
+    grub = (share / "grub").read_text()
+    assert grub == 'GRUB_CMDLINE_LINUX_DEFAULT="quiet "\n'
+    words = grub.split('"')[1]
+    lab.boot("stock", f"{PROGRAM} doctor --json >/run/lab/after", share=share, disk=disk, append=words)
+    assert resume(share / "after")["status"] == "OK"
