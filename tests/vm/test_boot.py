@@ -81,7 +81,7 @@ def boot(kernel: str, directory: Path, number: int, fstab: bytes, after: str = "
         done = lab.boot(
             kernel,
             f"exec 3>&1 2>/run/lab/stderr\n{LOOK}{after}",
-            timeout=400,
+            timeout=900,
             systemd=True,
             tree=tree,
             share=share,
