@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+from functools import cache
 
 from .report import trace
 
@@ -25,16 +25,30 @@ DISCARD_FLAGS = {
 }
 """Discard policies of swapon(8) as flags of swapon(2)."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.swapon.argtypes = [ctypes.c_char_p, ctypes.c_int]
-_libc.swapon.restype = ctypes.c_int
-_libc.swapoff.argtypes = [ctypes.c_char_p]
-_libc.swapoff.restype = ctypes.c_int
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    # many commands import this module and few make the calls
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.swapon.argtypes = [ctypes.c_char_p, ctypes.c_int]
+    libc.swapoff.argtypes = [ctypes.c_char_p]
+    libc.renameat2.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    for function in (libc.swapon, libc.swapoff, libc.renameat2):
+        function.restype = ctypes.c_int
+    return libc
 
 
 def _check(call: str, result: int, path: str) -> None:
     if result != 0:
-        number = ctypes.get_errno()
+        from ctypes import get_errno
+
+        number = get_errno()
         raise OSError(number, f"{call} failed: {os.strerror(number)}", path)
 
 
@@ -44,7 +58,7 @@ def swapon(fd: int, path: str, flags: int = 0) -> None:
     By descriptor, so that what was checked is what becomes active; `path` is for messages. Raises `OSError`.
     """
     trace(f"swapon({path!r}, {flags:#x})")
-    _check("swapon", _libc.swapon(f"/proc/self/fd/{fd}".encode(), flags), path)
+    _check("swapon", _libc().swapon(f"/proc/self/fd/{fd}".encode(), flags), path)
 
 
 def swapoff(path: str) -> None:
@@ -53,12 +67,12 @@ def swapoff(path: str) -> None:
     Raises `OSError`. The call gives up the interpreter lock: other threads can show how far it is.
     """
     trace(f"swapoff({path!r})")
-    _check("swapoff", _libc.swapoff(os.fsencode(path)), path)
+    _check("swapoff", _libc().swapoff(os.fsencode(path)), path)
 
 
 def renameat2(dirfd: int, old: str, new: str, flags: int) -> None:
     """Renames within the directory `dirfd`; `flags` from RENAME_*. Raises `OSError`."""
-    _check("rename", _libc.renameat2(dirfd, os.fsencode(old), dirfd, os.fsencode(new), flags), new)
+    _check("rename", _libc().renameat2(dirfd, os.fsencode(old), dirfd, os.fsencode(new), flags), new)
 
 
 def swapon_flags(prio: int | None, discard: str | None) -> int:
