@@ -109,7 +109,7 @@ def _why_invalid(file: File) -> str:
 
 
 def _fix_page_size(path: str, allowed: bool) -> None:
-    from . import ghostfile, header
+    from . import ghostfile, ghostwrite, header
 
     with ghostfile.look(path) as file:
         have = file.require_header()
@@ -124,7 +124,7 @@ def _fix_page_size(path: str, allowed: bool) -> None:
         pages, sizes.page_size(), uuid=have.uuid, label=have.label, bare=have.ghost_version == 0
     )
     report.warn(path, f"made for pages of {have.page_size} bytes: rewritten for {sizes.page_size()}")
-    ghostfile.create(path, ghostfile.Request(new, if_needed=True))
+    ghostwrite.create(path, ghostwrite.Request(new, if_needed=True))
 
 
 def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Request) -> None:

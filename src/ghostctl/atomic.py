@@ -4,19 +4,15 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from .rundir import lock
+
 TEMPORARY = ".ghostctl-new"
 """Name of the unfinished file in a directory. One name: what a crash leaves, the next run removes."""
-
-_LOCK_TRIES = 100
-_LOCK_PAUSE = 0.05
-"""Seconds between two tries."""
 
 
 class Place(NamedTuple):
@@ -28,30 +24,18 @@ class Place(NamedTuple):
     """The path as it was given, for messages."""
 
 
-def _lock(dirfd: int, path: str) -> None:
-    # whoever may read the directory may lock it, so this does not wait for ever
-    for _ in range(_LOCK_TRIES):
-        try:
-            fcntl.flock(dirfd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_LOCK_PAUSE)
-        else:
-            return
-    raise OSError(errno.EBUSY, "another process holds a lock on its directory", path)
-
-
 @contextmanager
 def place(path: str) -> Iterator[Place]:
     """Opens and locks the directory of `path`, so that two writers keep apart (flock(2)).
 
-    Raises `OSError`: EISDIR for a path without a name at its end, EBUSY when the lock stays taken.
+    Raises `OSError`: EISDIR for a path without a name at its end; and `Busy` when the lock stays taken.
     """
     parent, name = os.path.split(path)
     if name in ("", ".", ".."):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     dirfd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _lock(dirfd, path)
+        lock(dirfd, path)
         yield Place(dirfd, name, path)
     finally:
         os.close(dirfd)

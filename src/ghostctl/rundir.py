@@ -15,9 +15,22 @@ from .errors import Busy
 
 PATH = "/run/ghostctl"
 
-_LOCK_TRIES = 200
+_LOCK_TRIES = 100
 _LOCK_PAUSE = 0.05
 """Seconds between two tries."""
+
+
+def lock(fd: int, path: str) -> None:
+    """flock(2) that keeps other processes away from `path`; raises `Busy` when it stays taken."""
+    # whoever may read a directory may lock it, so this does not wait for ever
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return
+    raise Busy("another process holds its lock", path=path)
 
 
 class Journal:
@@ -56,14 +69,7 @@ def locked(name: str) -> Iterator[Journal]:
     path = os.path.join(PATH, f"{name}.lock")
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        for _ in range(_LOCK_TRIES):
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(_LOCK_PAUSE)
-        else:
-            raise Busy("another process holds this lock", path=path)
+        lock(fd, path)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             yield Journal(fd)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostctl import doctor, ghostfile, header, sizes
+from ghostctl import doctor, ghostwrite, header, sizes
 from ghostctl.doctor import Finding, Interfaces, Machine
 
 MACHINES = Path(__file__).parent.parent / "data/machines"
@@ -43,7 +43,7 @@ class Prepared:
 
     def make(self, size: int, page_size: int = 4096) -> None:
         new = header.ghost(size // page_size, page_size, uuid=bytes(range(16)), label=b"swap")
-        ghostfile.create(str(self.ghost), ghostfile.Request(new, force=True))
+        ghostwrite.create(str(self.ghost), ghostwrite.Request(new, force=True))
 
     def areas(self, *lines: str) -> None:
         self.write("proc/swaps", "\n".join(("Filename Type Size Used Priority", *lines, "")))
@@ -120,7 +120,7 @@ def test_the_edit_of_fstab_changes_one_option(prepared: Prepared, name: str) -> 
     prepared.write("etc/fstab", other + line)
     prepared.areas()
     new = header.ghost(1024 * MIB // 4096, 4096)
-    ghostfile.create(str(prepared.root / path.lstrip("/")), ghostfile.Request(new, force=True))
+    ghostwrite.create(str(prepared.root / path.lstrip("/")), ghostwrite.Request(new, force=True))
     edit = prepared.one("size").fix[1]
     subprocess.run(edit.replace("/etc/fstab", str(prepared.root / "etc/fstab")), shell=True, check=True)
     assert (prepared.root / "etc/fstab").read_text() == other + line.replace("1G", "276M")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import atomic, fstab, report, swaps
-from ..errors import FAILED, Busy, Error, NotAGhost, NotFound, Unsupported, UsageError
+from ..errors import FAILED, Busy, Error, NotAGhost, NotFound, SizeError, Unsupported, UsageError
 from ..report import escape
 from . import options
 from .options import common_params, define, each, json_option, strict_option
@@ -56,6 +56,16 @@ def _ghosts(system: bootcheck.System, specs: tuple[str, ...]) -> list[fstab.Line
     return [line for line in lines if not specs or line.spec in specs]
 
 
+def _size(line: fstab.Line) -> int | None:
+    """What x-ghost.size comes to in bytes; None without one, or when it makes no sense."""
+    from .. import sizes
+
+    try:
+        return sizes.parse(line.option("x-ghost.size") or "")
+    except SizeError:
+        return None
+
+
 @define("list")
 @fstab_option
 @json_option
@@ -66,7 +76,7 @@ def list_lines(fstab_path: str, as_json: bool) -> None:
     system = _read(fstab_path)
     columns: tuple[output.Column[fstab.Line], ...] = (
         output.Column("NAME", "path", lambda line: line.spec),
-        output.Column("SIZE", "x-ghost.size", lambda line: line.option("x-ghost.size")),
+        output.Column("SIZE", "x-ghost.size", _size, "size"),
         output.Column("PRIO", "priority", bootcheck.priority, "number"),
         output.Column("FALLBACK", "x-ghost.fallback", lambda line: line.option("x-ghost.fallback")),
         output.Column("STATE", "active, ready, missing", lambda line: bootcheck.state(line, system)),
@@ -270,7 +280,7 @@ def ensure(files: tuple[str, ...], fstab_path: str) -> int:
 
 def _make(line: fstab.Line, path: str) -> bool:
     """Makes the ghost that the line declares; false when it is there already."""
-    from .. import ghostfile, header, sizes
+    from .. import ghostwrite, header, sizes
 
     page_size = sizes.page_size()
     label, uuid = line.option("x-ghost.label"), line.option("x-ghost.uuid")
@@ -280,8 +290,8 @@ def _make(line: fstab.Line, path: str) -> bool:
         uuid=options.uuid(uuid or "random"),
         label=options.label(label or ""),
     )
-    request = ghostfile.Request(new, if_needed=True, keep_uuid=not uuid, keep_label=not label)
-    return ghostfile.create(path, request)
+    request = ghostwrite.Request(new, if_needed=True, keep_uuid=not uuid, keep_label=not label)
+    return ghostwrite.create(path, request)
 
 
 @define("probe")

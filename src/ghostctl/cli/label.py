@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from .. import ghostfile, output
+from .. import ghostfile, ghostwrite, output
 from ..report import escape
 from . import options
 from .options import define, json_option, locate
@@ -32,12 +32,12 @@ def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -
         with ghostfile.look(path) as file:
             have = file.require_header()
     else:
-        with ghostfile.change(path) as (file, old):
+        with ghostwrite.change(path) as (file, old):
             have = old._replace(
                 uuid=old.uuid if uuid is None else uuid,
                 volume_name=old.volume_name if label is None else label.ljust(16, b"\0"),
             )
-            ghostfile.rewrite(file, have)
+            ghostwrite.rewrite(file, have)
         if not as_json:
             return
     if as_json:

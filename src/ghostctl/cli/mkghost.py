@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import click
 
-from .. import ghostfile, header, kernel, output, report, sizes
+from .. import ghostwrite, header, kernel, output, report, sizes
 from ..errors import UsageError
 from . import options
 from .options import define, json_option
@@ -101,7 +101,7 @@ def command(
             f"activating it takes about {sizes.human(needed, ' ', 'iB')} of kernel memory, "
             f"more than {100 // _SLOT_MEMORY_SHARE} % of what this machine has",
         )
-    request = ghostfile.Request(new, force, if_needed, keep_uuid=uuid is None, keep_label=label is None)
+    request = ghostwrite.Request(new, force, if_needed, keep_uuid=uuid is None, keep_label=label is None)
 
     def announce(made: header.Header) -> None:
         if as_json:
@@ -116,7 +116,7 @@ def command(
             click.echo(f"{name}, UUID={made.uuid_text}" if made.uuid_text else f"{name}, no UUID")
         sys.stdout.flush()
 
-    if not ghostfile.create(file, request, announce=announce, dry_run=dry_run):
+    if not ghostwrite.create(file, request, announce=announce, dry_run=dry_run):
         report.trace(f"{file}: already the ghost asked for")
 
 

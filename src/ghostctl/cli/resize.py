@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import ghostfile, output, sizes
+from .. import ghostfile, ghostwrite, output, sizes
 from ..errors import NotFound
 from .options import define, json_option, locate, taking_down
 
@@ -59,8 +59,8 @@ def command(spec: str, size: int, cycle: bool, as_json: bool) -> None:
     if area:
         taking_down(area)
     try:
-        with ghostfile.change(path) as (file, old):
-            new = ghostfile.resize(file, old, sizes.to_pages(size, old.page_size))
+        with ghostwrite.change(path) as (file, old):
+            new = ghostwrite.resize(file, old, sizes.to_pages(size, old.page_size))
     finally:
         if area and backend:
             _reactivate(path, area, backend)
