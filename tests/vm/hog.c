@@ -54,7 +54,8 @@ int main(int argc, char **argv)
 	int passes = argc > 3 ? atoi(argv[3]) : 1;
 	uint64_t wrong = 0;
 	double start = now();
-	char *memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (memory == MAP_FAILED) {
 		perror("hog: mmap");
