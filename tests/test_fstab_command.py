@@ -14,6 +14,8 @@ import jsonschema
 import pytest
 from machine import ghostctl, is_active, require, run, swap_file
 
+from ghostctl import sizes
+
 # everything that one finds in the field; none of it may change
 ODD = (
     b"# <file system>\t<mount point> \xe2\x80\xa6\n"
@@ -205,8 +207,8 @@ def test_list(fstab: Path, ghost: Path) -> None:
     jsonschema.validate(document, schema("fstab-list"), jsonschema.Draft202012Validator)
     assert [tuple(line.values())[:-1] for line in document["ghosts"]] == [
         (str(ghost), None, 5, None, "ready", 13),
-        (str(missing), "50%", None, None, "missing", 14),
-        (str(foreign), "1G", None, "skip", "not a ghost: a text file", 15),
+        (str(missing), sizes.parse("50%"), None, None, "missing", 14),
+        (str(foreign), 1 << 30, None, "skip", "not a ghost: a text file", 15),
     ]
     text = ghostctl("fstab", "list", "-T", fstab).stdout.splitlines()
     assert text[0].split() == ["NAME", "SIZE", "PRIO", "FALLBACK", "STATE", "LINE"]

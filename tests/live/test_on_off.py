@@ -165,7 +165,7 @@ def test_partition(swap_dir: Path, loop_device: Callable[[Path], Path]) -> None:
     assert ghostctl("on", "-p", "3", "-L", "ghostctl-part").returncode == 0
     assert areas()[str(device)] == ["partition", "1020", "0", "3"]
     done = ghostctl("status", "--raw", "--noheadings", "-o", "NAME,UUID,LABEL,BACKING", device)
-    assert done.stdout == f"{device} {UUID} ghostctl-part {image}\n"
+    assert done.stdout == f"{device} {UUID} ghostctl-part loop:\\x20{image}\n"
     assert ghostctl("on", f"UUID={UUID}").returncode == 6
     assert ghostctl("label", device).stdout == f"LABEL: ghostctl-part\nUUID:  {UUID}\n"
     # not the image under its feet, and not through the device
