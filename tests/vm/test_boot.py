@@ -180,11 +180,11 @@ def test_fstab_is_as_it_was(first: Booted) -> None:
 
 
 def test_ghosts_come_before_swap_target(first: Booted) -> None:
-    (reached,) = first.log("Reached target swap.target")
+    reached, *_ = first.log("Reached target swap.target")
     lines = first.boot.journal.splitlines()
     for unit in ("swap0", "two\\x20words", "damaged"):
-        (made,) = first.log(f"Finished ghostctl-mkghost@var-lib-ghost-{unit}.service")
-        (active,) = first.log(f"Activated swap var-lib-ghost-{unit}.swap")
+        made, *_ = first.log(f"Finished ghostctl-mkghost@var-lib-ghost-{unit}.service")
+        active, *_ = first.log(f"Activated swap var-lib-ghost-{unit}.swap")
         assert lines.index(made) < lines.index(active) < lines.index(reached)
     assert first.log("ordering cycle") == []
 
@@ -206,7 +206,8 @@ def test_noauto_is_left_alone(first: Booted) -> None:
 
 def test_garbage_is_in_the_log_and_harms_nothing(first: Booted) -> None:
     for number, why in ((3, "at least 3 fields"), (4, "size"), (5, "NUL")):
-        (line,) = first.log(f"/etc/fstab:{number}: ")
+        # a second one comes with the reload
+        line, *_ = first.log(f"/etc/fstab:{number}: ")
         assert why in line
     assert "bad" not in first.files
 
