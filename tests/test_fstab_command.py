@@ -199,7 +199,7 @@ def test_list(fstab: Path, ghost: Path) -> None:
     foreign.write_text("a letter\n")
     fstab.write_bytes(
         ODD
-        + f"\n{ghost} none swap pri=5\n{missing} none swap x-ghost.size=2G\n"
+        + f"\n{ghost} none swap pri=5\n{missing} none swap x-ghost.size=50%\n"
         f"{foreign} none swap x-ghost.size=1G,x-ghost.fallback=skip\n".encode()
     )
     done = ghostctl("fstab", "list", "--json", "-T", fstab)
