@@ -154,7 +154,7 @@ def many(path: Path) -> str:
 
 
 def main() -> None:
-    with directory("/var/tmp") as path, directory("/dev/shm") as memory:
+    with directory("/var/tmp") as path, directory("/dev/shm") as memory:  # noqa: S108
         parts = [machine(), start_up(path, memory), sizes(path), many(path)]
     write_section("Commands", "\n\n".join(parts))
 
