@@ -16,6 +16,7 @@ from measure import machine, markdown, write_section
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from vm import inside, lab
 
+GHOSTCTL = Path(sys.executable).with_name("ghostctl")
 MEMORY_MIB = 128
 HOG_MIB = 160
 NOISE = 1000
@@ -34,10 +35,13 @@ class Case(NamedTuple):
     zram: int = 0
     percent: int = 20
     compressor: str = ""
+    backend: str = ""
+    """What ghostctl makes the ghost active with; else swapon(8) of the file."""
 
 
 CASES = (
     Case("zram, lz4", zram=AREA_MIB),
+    Case("ghost by zram, lz4", AREA_MIB, backend="zram"),
     *(
         Case(f"ghost, {compressor}, pool {percent} %", AREA_MIB, percent=percent, compressor=compressor)
         for compressor in ("lz4", "zstd")
@@ -73,7 +77,11 @@ def set_up(case: Case) -> None:
         (block / "disksize").write_text(f"{case.zram}M")
         inside.must("mkswap", "/dev/zram0")
         inside.must("/sbin/swapon", "/dev/zram0")
-    if case.ghost:
+    if case.backend:
+        ghost = inside.DIR / "ghost"
+        inside.must(GHOSTCTL, "mkghost", "-s", f"{case.ghost}M", ghost)
+        inside.must(GHOSTCTL, "on", "--backend", case.backend, "--compressor", "lz4", "-p", "10", ghost)
+    elif case.ghost:
         ghost = inside.write_area(inside.DIR / "ghost", case.ghost * 256 - 1)
         inside.must("/sbin/swapon", "-p", "10", ghost)
     if case.real:
@@ -86,8 +94,9 @@ def _written_mib() -> int:
 
 
 def _pool_mib(case: Case) -> int:
-    if case.zram:
-        return int(Path("/sys/block/zram0/mm_stat").read_text().split()[2]) >> 20
+    if case.zram or case.backend:
+        devices = Path("/sys/block").glob("zram*/mm_stat")
+        return sum(int(device.read_text().split()[2]) for device in devices) >> 20
     return inside.counters("/proc/meminfo").get("Zswap", 0) >> 10
 
 
