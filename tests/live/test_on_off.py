@@ -272,6 +272,9 @@ def test_all_of_fstab(stock_dir: Path) -> None:
     done = ghostctl("on", "-a", "-T", fstab)
     assert done.returncode == 32
     assert str(missing) in done.stderr
+    fstab.write_text(f"{missing} none swap x-ghost.size=1G 0 0\n")
+    assert ghostctl("on", "-a", "-T", fstab).returncode == 32
+    assert ghostctl("on", "-a", "-e", "-T", fstab).returncode == 0
 
 
 def test_missing(swap_dir: Path) -> None:

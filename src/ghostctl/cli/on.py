@@ -154,7 +154,9 @@ def command(
     request, nofail = _with_options(request, fstab.split_options(optstring))
     areas = swaps.read()
     if every_ghost:
-        return every(_lines(fstab_path), lambda line: activate_line(line, request, fstab_path))
+        return every(
+            _lines(fstab_path), lambda line: activate_line(line, request, fstab_path, pass_over=ifexists)
+        )
 
     def one(spec: str) -> None:
         path = spec
@@ -187,14 +189,16 @@ def _lines(path: str) -> list[fstab.Line]:
     return lines
 
 
-def activate_line(line: fstab.Line, request: activation.Request, fstab_path: str) -> None:
-    """Activates what a line of fstab names, with its options."""
+def activate_line(
+    line: fstab.Line, request: activation.Request, fstab_path: str, *, pass_over: bool = False
+) -> None:
+    """Activates what a line of fstab names, with its options; `pass_over` is for what does not exist."""
     request, nofail = _with_options(request, line.options)
     try:
         path = lookup.resolve(str(line.spec), swaps.read(), fstab_path)
         activation.activate(path, request)
     except (FileNotFoundError, NotFound):
-        if not nofail:
+        if not (nofail or pass_over):
             raise
         report.trace(f"{line.spec}: does not exist, passed over")
     except Unsupported as error:
@@ -204,7 +208,8 @@ def activate_line(line: fstab.Line, request: activation.Request, fstab_path: str
 
 
 def _warn_priority(path: str, request: activation.Request, fstab_path: str) -> None:
-    if (request.options.prio or -1) >= 0:
+    prio = request.options.prio
+    if prio is not None and prio >= 0:
         return
     areas = swaps.read()
     try:
