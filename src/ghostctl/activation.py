@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import backends, kernel, lookup, report, sizes, swaps, syscalls, zswap
 from .errors import Busy, Error, NoMemory, NotAGhost, Unsupported
+from .report import quote
 from .sizes import human
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _activate_ordinary(file: File, have: Header, request: Request) -> None:
         raise Error(
             f"made for pages of {have.page_size} bytes, this kernel has {sizes.page_size()}",
             path=file.path,
-            hint=f"swapon --fixpgsz {file.path}",
+            hint=f"swapon --fixpgsz {quote(file.path)}",
         )
     if have.hibernation:
         raise Busy(f"holds a hibernation image ({have.hibernation})", path=file.path)
@@ -84,7 +85,9 @@ def _activate_ordinary(file: File, have: Header, request: Request) -> None:
             f"has {size} bytes but declares {have.size}: neither a ghost, which has {have.page_size}, "
             "nor a whole swap file",
             path=file.path,
-            hint=f"ghostctl mkghost --if-needed -s {have.size} {file.path}" if have.ghost_version else None,
+            hint=f"ghostctl mkghost --force -s {have.size} {quote(file.path)}"
+            if have.ghost_version
+            else None,
         )
     if request.backend not in ("auto", "file"):
         raise NotAGhost(f"not a ghost: it is {file.describe()}", path=file.path)
@@ -184,7 +187,7 @@ def _check_header(file: File, force: bool) -> None:
         if problem.id in _TAKEN_BY_KERNEL:
             continue
         if problem.severity == "error" and not force:
-            raise Error(problem.message, path=file.path, hint=f"ghostctl verify {file.path}")
+            raise Error(problem.message, path=file.path, hint=f"ghostctl verify {quote(file.path)}")
         report.warn(file.path, problem.message)
 
 
@@ -211,7 +214,7 @@ def _check_slot_memory(file: File, have: Header, extra_slot_bytes: int, force: b
         f"memory, {human(available, ' ', 'iB')} are available"
     )
     if not force:
-        raise NoMemory(text, path=file.path, hint=f"ghostctl resize {file.path} SIZE, or --force")
+        raise NoMemory(text, path=file.path, hint=f"ghostctl resize {quote(file.path)} SIZE, or --force")
     report.warn(file.path, text)
 
 
@@ -252,7 +255,7 @@ def _warn_pool(file: File, areas: Sequence[Area]) -> None:
             f"is above {', '.join(below)} and declares more than zswap's pool can hold "
             f"(about {human(found.holds, ' ', 'iB')}): the pool would be full before the kernel goes on to "
             "them",
-            f"ghostctl resize --cycle {file.path} {fits}, or give it a lower priority"
+            f"ghostctl resize --cycle {quote(file.path)} {fits}, or give it a lower priority"
             if fits > 0
             else "give it a lower priority",
         )

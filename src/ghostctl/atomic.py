@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -148,9 +149,12 @@ def edit(path: str, change: Callable[[bytes], bytes]) -> bool:
         except OSError as error:
             error.filename = path
             raise
-        with open(fd, "rb") as file:
+        try:
             before = _identity(os.fstat(fd))
-            old = file.read()
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "is not a regular file", path)
+            with open(fd, "rb", closefd=False) as file:
+                old = file.read()
             new = change(old)
 
             def finish(new_fd: int) -> None:
@@ -162,6 +166,8 @@ def edit(path: str, change: Callable[[bytes], bytes]) -> bool:
             if new != old:
                 write(target, new, replace=True, finish=finish)
             return new != old
+        finally:
+            os.close(fd)
 
 
 def _identity(st: os.stat_result) -> tuple[int, ...]:

@@ -131,7 +131,7 @@ def _check_line(line: fstab.Line, system: System) -> Iterator[Problem]:
     same = [other.number for other in fstab.iter_swap(system.lines) if other.spec == line.spec]
     if same[0] != line.number:
         yield Problem("duplicate", "error", f"line {same[0]} names the same file")
-    if not line.has_option("nofail"):
+    if not line.has_option("nofail") and not line.has_option("noauto"):
         yield Problem("nofail", "warning", "without nofail, swap.target fails when the ghost does")
 
 

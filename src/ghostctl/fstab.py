@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,8 +144,22 @@ def split_lines(data: bytes) -> list[bytes]:
 
 
 def read(path: str = PATH) -> list[Line]:
-    with open(path, "rb") as file:
-        return parse(file.read())
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return parse(read_open(fd, path))
+    finally:
+        os.close(fd)
+
+
+def read_open(fd: int, path: str) -> bytes:
+    """What is in the open file `path`. Raises `OSError`; a pipe has no end, nor have most devices."""
+    st = os.fstat(fd)
+    if stat.S_ISDIR(st.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(st.st_mode) and not os.path.samestat(st, os.stat(os.devnull)):
+        raise OSError(errno.EINVAL, "is not a regular file", path)
+    with open(fd, "rb", closefd=False) as file:
+        return file.read()
 
 
 def is_swap(line: Line) -> bool:

@@ -252,10 +252,13 @@ def generate(normal: str, source: str, ghostctl: str, log: Callable[[str], None]
     if not os.path.exists(root + "/proc/swaps"):
         return
     try:
-        with open(root + source, "rb") as file:
-            data = file.read()
+        fd = os.open(root + source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return
+    try:
+        data = fstab.read_open(fd, source)
+    finally:
+        os.close(fd)
     seen: dict[str, int] = {}
     prefix = fstab.GHOST_PREFIX.encode()
     for number, raw in enumerate(fstab.split_lines(data), 1):

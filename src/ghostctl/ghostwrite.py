@@ -14,13 +14,17 @@ from . import atomic, ghostfile, header, kernel, lookup, report, sizes, swaps
 from .errors import Busy, Error, NotAGhost
 from .ghostfile import File
 from .header import Header
+from .report import quote
+
+_DAMAGE = frozenset({"version", "nr_badpages", "tag", "crc", "size"})
+"""Problems of `ghostfile.verify` after which the rest of a header cannot be believed."""
 
 
 def refuse_active(file: File) -> None:
     """Raises `Busy` when the file is an active swap area, or is realised by one."""
     if area := lookup.active_area(file, swaps.read()):
         name = f" as {area.name}" if area.name != file.path else ""
-        raise Busy(f"is an active swap area{name}", path=file.path, hint=f"ghostctl off {file.path}")
+        raise Busy(f"is an active swap area{name}", path=file.path, hint=f"ghostctl off {quote(file.path)}")
 
 
 class Request(NamedTuple):
@@ -170,6 +174,12 @@ def change(path: str) -> Iterator[tuple[File, Header]]:
             raise NotAGhost(f"not a ghost: it is {file.describe()}", path=path)
         if file.header.hibernation:
             raise Busy(f"holds a hibernation image ({file.header.hibernation})", path=path)
+        for problem in ghostfile.verify(file):
+            if problem.id in _DAMAGE and problem.severity == "error":
+                # a new checksum would hide it
+                raise Error(
+                    f"is damaged: {problem.message}", path=path, hint=f"ghostctl verify {quote(path)}"
+                )
         yield file, file.header
 
 

@@ -134,28 +134,37 @@ def priority(areas: Sequence[Area], path: str) -> int:
 
 
 def commands(
-    chosen: Alternative, path: str, prio: int, state: zswap.Zswap | None, areas: Iterable[Area]
+    chosen: Alternative,
+    path: str,
+    prio: int,
+    state: zswap.Zswap | None,
+    areas: Iterable[Area],
+    fallback: str | None = None,
 ) -> list[str]:
-    """The commands that set it up, or change what is there to it."""
+    """The commands that set it up, or change what is there to it; `fallback` for kernels without ghosts."""
     if chosen.size < 1 << 20:
         raise Error(f"a pool of {human(chosen.pool)} holds next to nothing", hint="--pool-percent")
     setting = [] if state is not None and state.enabled else ["enabled=yes"]
     if state is None or state.max_pool_percent != chosen.percent:
         setting.append(f"max_pool_percent={chosen.percent}")
     quoted = shlex.quote(path)
-    lines = [f"ghostctl zswap set {' '.join(setting)} --persist"] if setting else []
+    # zram has its own pool
+    lines = [f"ghostctl zswap set {' '.join(setting)} --persist"] if setting and not fallback else []
     if os.path.lexists(path):
         lines.append(f"ghostctl resize --cycle {quoted} {_size(chosen)}")
     else:
         lines.append(f"ghostctl mkghost -s {_size(chosen)} {quoted}")
     if not any(area.path == path for area in areas):
-        lines.append(f"ghostctl on -p {prio} {quoted}")
+        option = f"--fallback {fallback} " if fallback else ""
+        lines.append(f"ghostctl on {option}-p {prio} {quoted}")
     return lines
 
 
-def fstab_line(chosen: Alternative, path: str, prio: int) -> str:
+def fstab_line(chosen: Alternative, path: str, prio: int, fallback: str | None = None) -> str:
     """The line of fstab that has it at every boot."""
     options = [("defaults", None), ("nofail", None), ("pri", str(prio)), ("x-ghost.size", _size(chosen))]
+    if fallback:
+        options.append(("x-ghost.fallback", fallback))
     return fstab.format_swap(path, options).decode("utf-8", "surrogateescape").rstrip("\n")
 
 

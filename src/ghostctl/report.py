@@ -23,6 +23,13 @@ def _escape(char: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
+def quote(path: str) -> str:
+    """A path as a word of a command in a hint."""
+    from shlex import quote
+
+    return quote(f"./{path}" if path.startswith("-") else path)
+
+
 def _line(text: str) -> None:
     try:
         print(f"ghostctl: {escape(text)}", file=sys.stderr, flush=True)

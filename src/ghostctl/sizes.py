@@ -112,7 +112,7 @@ def to_pages(size: int, page_size: int) -> int:
     if pages > MAX_PAGES:
         raise SizeError(
             f"size of {size} bytes is too large: a swap header declares at most {MAX_PAGES} pages "
-            f"({human(MAX_PAGES * page_size, ' ', 'iB')} with pages of {page_size} bytes)"
+            f"({MAX_PAGES * page_size} bytes with pages of {page_size})"
         )
     return pages
 

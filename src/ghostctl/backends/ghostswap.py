@@ -47,7 +47,7 @@ def activate(file: File, options: Options) -> None:
                 raise Busy(
                     f"{path} is active already, and there is one only",
                     path=file.path,
-                    hint=f"ghostctl off {path}",
+                    hint=f"ghostctl off {report.quote(path)}",
                 ) from None
             error.filename = path
             raise

@@ -61,7 +61,7 @@ def activate(file: File, options: Options) -> None:
         raise Error(
             "has no UUID, and a path too long to know its device by",
             path=file.path,
-            hint=f"ghostctl label -U random {file.path}",
+            hint=f"ghostctl label -U random {report.quote(file.path)}",
         )
     _require()
     with rundir.locked("zram") as journal:
@@ -148,7 +148,7 @@ def _set_up(number: int, device_header: Header, file: File, options: Options, jo
         raise NoMemory(
             "zram has no memory for a table of so many pages",
             path=file.path,
-            hint=f"ghostctl resize {file.path} SIZE",
+            hint=f"ghostctl resize {report.quote(file.path)} SIZE",
         ) from None
     path = f"/dev/zram{number}"
     fd = _open(path, attributes)

@@ -28,7 +28,7 @@ fstab_option = click.option(
 )
 
 
-@click.group("fstab")
+@click.group("fstab", no_args_is_help=False)
 def command() -> None:
     """Show, check and edit the ghosts in /etc/fstab.
 
@@ -151,7 +151,9 @@ def add(
             report.trace(f"{fstab_path}: has the line already")
             return data
         raise Busy(
-            f"is in line {old.number} of {fstab_path}", path=file, hint=f"ghostctl fstab remove {file}"
+            f"is in line {old.number} of {fstab_path}",
+            path=file,
+            hint=f"ghostctl fstab remove {report.quote(file)}",
         )
 
     if dry_run:

@@ -7,7 +7,7 @@ import os
 
 import click
 
-from .. import lookup, output, plan, swaps, zswap
+from .. import backends, lookup, output, plan, swaps, zswap
 from ..errors import Denied, UsageError
 from ..output import Column
 from ..report import escape
@@ -63,8 +63,9 @@ def command(
     choice = next(row for row in rows if row.percent == chosen)
     path = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
     prio = plan.priority(areas, path)
-    commands = plan.commands(choice, path, prio, state, areas)
-    line, past = plan.fstab_line(choice, path, prio), plan.past(areas, prio)
+    fallback = _fallback()
+    commands = plan.commands(choice, path, prio, state, areas, fallback)
+    line, past = plan.fstab_line(choice, path, prio, fallback), plan.past(areas, prio)
     if as_json:
         document = {
             "memory": total,
@@ -89,6 +90,12 @@ def command(
         click.echo(f"  {text}")
     click.echo(f"At every boot, in fstab:\n  {line}")
     click.echo(f"When all of it is used: {escape(past)}.")
+
+
+def _fallback() -> str | None:
+    """What stands in on a kernel that takes no ghost files; None where it may take them."""
+    names = [name for name in backends.NAMES if backends.get(name).unavailable() is None]
+    return None if "file" in names else next(iter(names), None)
 
 
 def _find_ratio(

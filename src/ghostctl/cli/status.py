@@ -177,7 +177,7 @@ def command(
         rows = [_Row(area) for area in areas]
         lines = output.table(chosen, rows, headings=not noheadings, raw=raw, in_bytes=in_bytes)
         if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
-            if not rows:
+            if not rows and types is None:
                 lines.append("no active swap area")
             lines += _zswap_lines(areas)
         return lines
