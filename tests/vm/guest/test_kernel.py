@@ -210,14 +210,23 @@ def test_the_symbol_that_tells() -> None:
 
 @needs_ghosts
 def test_on_and_off_many_times() -> None:
+    """Nothing stays behind: a leak of one page each time would show in every round, other programs do not."""
     path = write_area(DIR / "g", 2**20 - 1)
-    swapon(path)
-    swapoff(path)
-    before = counters("/proc/meminfo")["MemAvailable"]
-    for _ in range(200):
-        swapon(path)
-        swapoff(path)
-    assert before - counters("/proc/meminfo")["MemAvailable"] < 2 << 10
+    times, page_kib = 200, 4
+
+    def available() -> int:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        return counters("/proc/meminfo")["MemAvailable"]
+
+    def round_takes_kib() -> int:
+        before = available()
+        for _ in range(times):
+            swapon(path)
+            swapoff(path)
+        return before - available()
+
+    assert any(round_takes_kib() < times * page_kib for _ in range(4))
     assert swaps() == []
 
 
