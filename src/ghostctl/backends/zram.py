@@ -109,11 +109,15 @@ def _require() -> None:
     if reason is None and not os.path.exists(f"/{_CONTROL}/hot_add"):
         import subprocess
 
-        with open("/proc/sys/kernel/modprobe", encoding="utf-8") as file:
-            modprobe = file.read().strip()
-        report.trace(f"{modprobe} zram")
-        # without num_devices the module would make a device that nobody asked for
-        subprocess.run([modprobe, "zram", "num_devices=0"], stdin=subprocess.DEVNULL, check=False)
+        try:
+            with open("/proc/sys/kernel/modprobe", encoding="utf-8") as file:
+                modprobe = file.read().strip()
+            report.trace(f"{modprobe} zram")
+            # without num_devices the module would make a device that nobody asked for
+            subprocess.run([modprobe, "zram", "num_devices=0"], stdin=subprocess.DEVNULL, check=False)
+        except OSError as error:
+            # a kernel without modules, or a machine without the program
+            report.trace(report.describe(error))
         if not os.path.exists(f"/{_CONTROL}/hot_add"):
             reason = "the module zram cannot be loaded"
     if reason is not None:
