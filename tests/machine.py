@@ -56,9 +56,9 @@ def _both(*probes: Callable[[], str | None]) -> Callable[[], str | None]:
 def _filesystem(kind: str) -> Callable[[], str | None]:
     def probe() -> str | None:
         known = Path("/proc/filesystems").read_text().split()
-        modprobe = shutil.which("modprobe", path="/usr/sbin:/sbin")
         # a module may still bring it
-        if kind in known or (modprobe and subprocess.run([modprobe, "-qn", kind], check=False).returncode == 0):
+        modprobe = ["modprobe", "-qn", kind] if shutil.which("modprobe") else ["false"]
+        if kind in known or subprocess.run(modprobe, check=False).returncode == 0:
             return None
         return f"the kernel has no {kind}"
 

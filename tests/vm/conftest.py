@@ -4,6 +4,8 @@
 A file says where it runs in a literal, GUEST = {"kernels": ["ghost", "stock"], "timeout": 600}; what is there
 besides the kernels goes to lab.boot(). Functions marked @needs_ghosts are left out on the stock kernel, those
 marked @needs_stock on the others. One test more per kernel looks at the log of that kernel.
+
+With pytest-xdist, guests run side by side, as many as there are processes: what shares a guest is a group.
 """
 
 from __future__ import annotations
@@ -92,6 +94,7 @@ class GuestItem(pytest.Item):
     def __init__(self, *, kernel: str, guest_function: str, **rest: Any) -> None:
         super().__init__(**rest)
         self.kernel, self.guest_function = kernel, guest_function
+        self.add_marker(pytest.mark.xdist_group(f"{self.path.stem}-{kernel}"))
 
     def runtest(self) -> None:
         try:
