@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostctl import generator
+from ghostctl import fstab, generator
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "generator").iterdir())
 GHOSTCTL = "/usr/bin/ghostctl"
@@ -224,7 +224,7 @@ def test_unit_names_are_those_of_systemd(paths: list[list[bytes]]) -> None:
     process = subprocess.run(
         ["systemd-escape", "--path", "--", *names], capture_output=True, check=True, timeout=60
     )
-    ours = [generator.escape_path(generator.simplify(os.fsdecode(name))) for name in names]
+    ours = [generator.escape_path(fstab.simplify(os.fsdecode(name))) for name in names]
     assert ours == process.stdout.decode().split()
 
 

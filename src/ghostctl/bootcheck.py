@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from . import backends, fstab, generator, ghostfile, kernel, lookup, sizes, swaps, zswap
 from .errors import Error, NotFound, SizeError
-from .report import describe
+from .report import describe, quote
 
 GENERATOR = "ghostctl-generator"
 GENERATOR_DIRECTORIES = (
@@ -34,15 +35,62 @@ class Problem(NamedTuple):
     hint: str | None = None
 
 
-class System(NamedTuple):
-    """What the lines are checked against."""
+class System:
+    """What the lines are checked against: all of fstab, the active areas, and the kernel, asked once.
 
-    lines: Sequence[fstab.Line]
-    """All of fstab: other swap areas and the mounts count."""
-    areas: Sequence[swaps.Area]
-    path: str = fstab.PATH
-    root: str = "/"
-    """Of /proc, /sys and the generator's directories."""
+    `root` is that of /proc, /sys and the generator's directories.
+    """
+
+    def __init__(
+        self,
+        lines: Sequence[fstab.Line],
+        areas: Sequence[swaps.Area],
+        path: str = fstab.PATH,
+        root: str = "/",
+    ) -> None:
+        self.lines = lines
+        self.areas = areas
+        self.path = path
+        self.root = root
+
+    @cached_property
+    def swap_lines(self) -> list[fstab.Line]:
+        return list(fstab.iter_swap(self.lines))
+
+    @cached_property
+    def first_lines(self) -> dict[str, int]:
+        """The number of the first line for each file, by its simplified path."""
+        found: dict[str, int] = {}
+        for line in self.swap_lines:
+            found.setdefault(fstab.simplify(str(line.spec)), line.number)
+        return found
+
+    @cached_property
+    def above(self) -> list[tuple[int, str, str]]:
+        """What is no ghost and has a priority, as ``(priority, spec, words)``."""
+        found = {
+            area.name: (area.prio, area.name, f"{area.name} (priority {area.prio})")
+            for area in self.areas
+            if not area.is_ghost
+        }
+        for line in self.swap_lines:
+            prio, spec = priority(line), str(line.spec)
+            if prio is not None and not fstab.declares_ghost(line):
+                found.setdefault(spec, (prio, spec, f"{spec} (priority {prio})"))
+        return list(found.values())
+
+    @cached_property
+    def mounts(self) -> list[fstab.Line]:
+        return [line for line in self.lines if line.file.startswith("/") and not fstab.is_swap(line)]
+
+    @cached_property
+    def unavailable(self) -> dict[str, str | None]:
+        """Why the running kernel does not have a backend, by name; None when it may."""
+        return {name: backends.get(name).unavailable() for name in backends.NAMES}
+
+    @cached_property
+    def zswap(self) -> zswap.Zswap | None:
+        return zswap.read(self.root)
 
 
 def iter_ghosts(system: System) -> Iterator[fstab.Line]:
@@ -59,8 +107,7 @@ def locate(line: fstab.Line, system: System) -> str:
 
 def priority(line: fstab.Line) -> int | None:
     """The value of pri= when it is a number."""
-    text = line.option("pri") or ""
-    return int(text) if text.removeprefix("-").isdecimal() and text.isascii() else None
+    return fstab.priority(line.option("pri") or "")
 
 
 def state(line: fstab.Line, system: System) -> str:
@@ -85,7 +132,7 @@ def iter_problems(line: fstab.Line, system: System) -> Iterator[Problem]:
     """What is wrong with one line that `iter_ghosts` yields."""
     yield from _check_line(line, system)
     yield from _check_file(line, system)
-    yield from _check_kernel(line)
+    yield from _check_kernel(line, system)
     yield from _check_zswap(line, system)
     yield from _check_priority(line, system)
     yield from _check_mount(line, system)
@@ -128,9 +175,9 @@ def _check_line(line: fstab.Line, system: System) -> Iterator[Problem]:
         yield Problem(
             "makefs", "error", "x-systemd.makefs: systemd makes no swap area on a file and fails the line"
         )
-    same = [other.number for other in fstab.iter_swap(system.lines) if other.spec == line.spec]
-    if same[0] != line.number:
-        yield Problem("duplicate", "error", f"line {same[0]} names the same file")
+    first = system.first_lines[fstab.simplify(str(line.spec))]
+    if first != line.number:
+        yield Problem("duplicate", "error", f"line {first} names the same file")
     if not line.has_option("nofail") and not line.has_option("noauto"):
         yield Problem("nofail", "warning", "without nofail, swap.target fails when the ghost does")
 
@@ -139,18 +186,22 @@ def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
     declared = line.option("x-ghost.size")
     try:
         path = locate(line, system)
+        if os.path.islink(path):
+            yield Problem("symlink", "error", f"is a symbolic link, to {os.path.realpath(path)}")
+            return
         with ghostfile.look(path) as file:
             if not file.is_ghost:
                 yield Problem("not-a-ghost", "error", f"not a ghost: it is {file.describe()}")
                 return
             for problem in ghostfile.verify(file):
                 yield Problem(
-                    f"file-{problem.id}", problem.severity, problem.message, f"ghostctl verify {path}"
+                    f"file-{problem.id}", problem.severity, problem.message, f"ghostctl verify {quote(path)}"
                 )
             have = file.require_header()
     except (FileNotFoundError, NotFound):
         if declared:
-            yield Problem("missing", "warning", "the ghost is missing", "ghostctl fstab ensure")
+            words = "" if system.path == fstab.PATH else f" -T {quote(system.path)}"
+            yield Problem("missing", "warning", "the ghost is missing", f"ghostctl fstab ensure{words}")
         else:
             yield Problem(
                 "missing", "error", "the ghost is missing, and without x-ghost.size nothing can make it"
@@ -170,47 +221,38 @@ def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
             "size",
             "warning",
             f"declares {have.size} bytes, fstab says {wanted}: changed in the next boot",
-            f"ghostctl resize --cycle {path} {wanted}",
+            f"ghostctl resize --cycle {quote(path)} {wanted}",
         )
 
 
-def _fallback(line: fstab.Line) -> list[str]:
+def _stand_ins(line: fstab.Line, system: System) -> list[str]:
+    """The backends of x-ghost.fallback that the running kernel may have."""
     try:
-        return [name for name in generator.fallback(line).split(",") if name]
+        names = generator.fallback(line).split(",")
     except generator.LineError:
         return []
+    return [name for name in names if name and system.unavailable[name] is None]
 
 
-def _check_kernel(line: fstab.Line) -> Iterator[Problem]:
-    reason = backends.get("file").unavailable()
-    fallback = _fallback(line)
-    unknown = [name for name in fallback if name not in backends.NAMES]
-    if unknown:
-        yield Problem("fallback", "error", f"no backend is called {', '.join(unknown)}")
-    if reason is None:
+def _check_kernel(line: fstab.Line, system: System) -> Iterator[Problem]:
+    reason = system.unavailable["file"]
+    if reason is None or _stand_ins(line, system):
         return
-    usable = [
-        name for name in fallback if name in backends.NAMES and backends.get(name).unavailable() is None
-    ]
-    if not usable:
-        hint = "x-ghost.fallback names what stands in: " + ", ".join(
-            name for name in backends.NAMES if name != "file" and backends.get(name).unavailable() is None
-        )
-        yield Problem(
-            "kernel",
-            "warning" if line.option("x-ghost.fallback") == "skip" else "error",
-            f"{reason}: the line is skipped",
-            None if hint.endswith(" ") else hint,
-        )
+    others = [name for name, why in system.unavailable.items() if why is None]
+    yield Problem(
+        "kernel",
+        "warning" if line.option("x-ghost.fallback") == "skip" else "error",
+        f"{reason}: the line is skipped",
+        f"x-ghost.fallback names what stands in: {', '.join(others)}" if others else None,
+    )
 
 
 def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
-    now = zswap.read(system.root)
+    if system.unavailable["file"] and _stand_ins(line, system)[:1] == ["zram"]:
+        return
+    now = system.zswap
     if now is None:
-        if not _fallback(line):
-            yield Problem(
-                "zswap", "error", "this kernel has no zswap, so nothing could be swapped to the ghost"
-            )
+        yield Problem("zswap", "error", "this kernel has no zswap, so nothing could be swapped to the ghost")
         return
     if line.has_option("x-ghost.zswap"):
         return
@@ -247,30 +289,18 @@ def _check_priority(line: fstab.Line, system: System) -> Iterator[Problem]:
             "priority", "warning", "no pri=: the order of activation decides which area is used first"
         )
         return
-    above = {
-        f"{area.name} (priority {area.prio})": None
-        for area in system.areas
-        if not area.is_ghost and area.prio > own and area.name != line.spec
-    }
-    for other in fstab.iter_swap(system.lines):
-        prio = priority(other)
-        if prio is not None and prio > own and not fstab.declares_ghost(other) and other.spec != line.spec:
-            above.setdefault(f"{other.spec} (priority {prio})")
+    above = [words for prio, spec, words in system.above if prio > own and spec != line.spec]
     if above:
         yield Problem("priority", "warning", f"used only after {', '.join(above)}")
 
 
 def _check_mount(line: fstab.Line, system: System) -> Iterator[Problem]:
     path = str(line.spec)
-    mounts = [
-        other
-        for other in system.lines
-        if other.file.startswith("/") and not fstab.is_swap(other) and _is_below(path, other.file)
-    ]
-    mount = max(mounts, key=lambda other: len(other.file), default=None)
-    if mount is not None and (
-        mount.vfstype in _REMOTE or mount.vfstype == "tmpfs" or any(map(mount.has_option, _LATE_OPTIONS))
-    ):
+    below = (mount for mount in system.mounts if _is_below(path, mount.file))
+    mount = max(below, key=lambda mount: len(mount.file), default=None)
+    if mount is not None and mount.vfstype == "tmpfs":
+        yield Problem("tmpfs", "error", f"{mount.file} is a tmpfs in the boot: no ghost can be on it")
+    elif mount is not None and (mount.vfstype in _REMOTE or any(map(mount.has_option, _LATE_OPTIONS))):
         yield Problem("mount", "error", f"{mount.file} is mounted after the swap areas are activated")
     directory = os.path.dirname(path)
     while not os.path.isdir(directory) and directory not in ("", "/"):

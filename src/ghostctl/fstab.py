@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 PATH = "/etc/fstab"
 GHOST_PREFIX = "x-ghost."
 
+BACKENDS = ("file", "ghostswap", "xswap", "zram")
+"""What x-ghost.fallback may name, in the order of `backends`, which has a module for each."""
+
 
 class Line:
     """One line of fstab. `raw` is all of it, with its ending; `spec` is None unless it is an entry.
@@ -21,18 +24,7 @@ class Line:
     `error` says why a line that looks like an entry is none.
     """
 
-    __slots__ = (
-        "error",
-        "file",
-        "freq",
-        "number",
-        "options",
-        "optstring",
-        "passno",
-        "raw",
-        "spec",
-        "vfstype",
-    )
+    __slots__ = ("error", "file", "number", "options", "optstring", "raw", "spec", "vfstype")
 
     def __init__(self, raw: bytes, number: int = 0) -> None:
         self.raw = raw
@@ -40,7 +32,6 @@ class Line:
         self.spec: str | None = None
         self.file = self.vfstype = self.optstring = ""
         self.options: list[tuple[str, str | None]] = []
-        self.freq = self.passno = 0
         self.error: str | None = None
 
         text = raw.strip(b" \t\r\n")
@@ -53,11 +44,14 @@ class Line:
         if len(fields) < 3:
             self.error = f"an entry has at least 3 fields, this one has {len(fields)}"
             return
+        if fields[2] != "swap" and any(f",{field}".find(f",{GHOST_PREFIX}") >= 0 for field in fields[1:]):
+            self.error = (
+                f"x-ghost options, but type {fields[2]}, not swap; a blank in a path is written \\040"
+            )
+            return
         self.spec, self.file, self.vfstype = fields[:3]
         self.optstring = fields[3] if len(fields) > 3 else "defaults"
         self.options = split_options(self.optstring)
-        self.freq = _number(fields[4]) if len(fields) > 4 else 0
-        self.passno = _number(fields[5]) if len(fields) > 5 else 0
 
     def has_option(self, key: str) -> bool:
         return any(k == key for k, _ in self.options)
@@ -68,11 +62,6 @@ class Line:
             if k == key:
                 return value
         return None
-
-
-def _number(field: str) -> int:
-    # isdecimal() alone lets digits of every script through
-    return int(field) if field.isascii() and field.isdecimal() and len(field) < 10 else 0
 
 
 def _decode(field: bytes) -> str:
@@ -101,9 +90,9 @@ def encode(field: str) -> bytes:
 def split_options(text: str) -> list[tuple[str, str | None]]:
     """The comma-separated options in order.
 
-    In an x-ghost option, commas in double quotes belong to the value, and in x-ghost.size those in
-    parentheses: `x-ghost.fallback="xswap,zram"`, `x-ghost.size=min(ram/2,16G)`. Others separate, as for
-    systemd.
+    In an x-ghost option, commas in double quotes belong to the value, in x-ghost.size those in
+    parentheses, and in x-ghost.fallback those before another backend: `x-ghost.label="a,b"`,
+    `x-ghost.size=min(ram/2,16G)`, `x-ghost.fallback=xswap,zram`. Others separate, as for systemd.
     """
     options: list[tuple[str, str | None]] = []
     parts = text.split(",")
@@ -122,12 +111,13 @@ def split_options(text: str) -> list[tuple[str, str | None]]:
 
 def _value_end(parts: list[str], start: int) -> int:
     nests = parts[start].startswith("x-ghost.size=")
+    lists = parts[start].startswith("x-ghost.fallback=")
     depth = quotes = 0
     # bounded: a line of nothing but opened quotes would take quadratic time
     for i, part in enumerate(parts[start : start + 16], start + 1):
         depth += nests * (part.count("(") - part.count(")"))
         quotes += part.count('"')
-        if depth <= 0 and quotes % 2 == 0:
+        if depth <= 0 and quotes % 2 == 0 and not (lists and i < len(parts) and parts[i] in BACKENDS):
             return i
     return start + 1
 
@@ -158,8 +148,12 @@ def read_open(fd: int, path: str) -> bytes:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(st.st_mode) and not os.path.samestat(st, os.stat(os.devnull)):
         raise OSError(errno.EINVAL, "is not a regular file", path)
-    with open(fd, "rb", closefd=False) as file:
-        return file.read()
+    try:
+        with open(fd, "rb", closefd=False) as file:
+            return file.read()
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 def is_swap(line: Line) -> bool:
@@ -174,12 +168,26 @@ def declares_ghost(line: Line) -> bool:
     return is_swap(line) and any(key.startswith(GHOST_PREFIX) for key, _ in line.options)
 
 
+def simplify(path: str) -> str:
+    """The path without repeated slashes, `.` and slashes at its end, as systemd has it before escaping."""
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def priority(text: str) -> int | None:
+    """The number of ``pri=``, -1 to 32767 (swapon(8)); None when it is none."""
+    digits = text.removeprefix("-")
+    # isdecimal() alone lets digits of every script through, and int() wants no thousands of them
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 6):
+        return None
+    return int(text) if -1 <= int(text) <= 32767 else None
+
+
 def format_swap(spec: str, options: Iterable[tuple[str, str | None]]) -> bytes:
-    """A swap line. A value with a comma is quoted, so that split_options() gives the same options again."""
+    """A swap line. A value is quoted where split_options() would not give the same option again."""
     words = []
     for key, value in options:
-        quoted = f'"{value}"' if value and "," in value else value
-        words.append(key if quoted is None else f"{key}={quoted}")
+        word = key if value is None else f"{key}={value}"
+        words.append(word if split_options(word) == [(key, value)] else f'{key}="{value}"')
     return (
         b" ".join((encode(spec), b"none", b"swap", encode(",".join(words) or "defaults"), b"0", b"0")) + b"\n"
     )

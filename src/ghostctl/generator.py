@@ -12,7 +12,7 @@ import os
 import sys
 
 from . import fstab, sizes
-from .errors import SizeError
+from .errors import SizeError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Description=Ghost Swapfile {description}
 Documentation=man:ghostctl-generator(8) man:fstab(5)
 SourcePath={source}
 DefaultDependencies=no
-RequiresMountsFor={mounts}
+RequiresMountsFor={directory}
 After=systemd-remount-fs.service
 Before={name}.swap shutdown.target
 Conflicts=shutdown.target
@@ -50,7 +50,7 @@ Description=Ghost Swap {description}
 Documentation=man:ghostctl-generator(8) man:fstab(5)
 SourcePath={source}
 DefaultDependencies=no
-RequiresMountsFor={mounts}
+RequiresMountsFor={directory}
 Requires={mkghost}
 After={mkghost}
 Before={name}.swap swap.target umount.target
@@ -74,7 +74,10 @@ After={wanted}
 """
 
 
-class LineError(Exception):
+_USAGE = "usage: ghostctl-generator NORMAL [EARLY LATE]"
+
+
+class LineError(UsageError):
     """Why a line of fstab gets no units."""
 
 
@@ -94,11 +97,6 @@ def escape_path(path: str) -> str:
     return "".join(out)
 
 
-def simplify(path: str) -> str:
-    """The path without repeated slashes, `.` and slashes at its end, as systemd has it before escaping."""
-    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
-
-
 def _specifiers(text: str) -> str:
     return text.replace("%", "%%")
 
@@ -116,7 +114,8 @@ def _command(*words: str) -> str:
     return " ".join(_quote(word.replace("$", "$$")) for word in words)
 
 
-def _check_path(line: fstab.Line) -> str:
+def check_path(line: fstab.Line) -> str:
+    """The path of the ghost, simplified. Raises `LineError` for one that systemd cannot have in its units."""
     spec = line.spec or ""
     raw = line.raw.replace(b"\t", b" ").lstrip(b" ").split(b" ", 1)[0]
     if "=" in spec and not spec.startswith("/"):
@@ -134,24 +133,27 @@ def _check_path(line: fstab.Line) -> str:
         raise LineError("systemd takes no path that is not UTF-8") from None
     if not spec.isprintable():
         raise LineError("an unprintable character in the path")
-    path = simplify(spec)
+    path = fstab.simplify(spec)
     if path == "/":
         raise LineError("not a file")
+    if path.endswith("\\"):
+        # in a setting it would take the next line with it, in systemd's own unit, too
+        raise LineError("a backslash at the end of the path")
     return path
 
 
-def _mkghost_options(line: fstab.Line) -> list[str]:
+def mkghost_options(line: fstab.Line) -> list[str]:
+    """What mkghost is to be told, checked. Raises `LineError`, `SizeError`."""
     options = []
-    size = line.option("x-ghost.size")
-    if size:
-        page_size = sizes.page_size()
-        sizes.to_pages(sizes.parse(size), page_size)
+    if line.has_option("x-ghost.size"):
+        size = line.option("x-ghost.size") or ""
+        sizes.to_pages(sizes.parse(size), sizes.page_size())
         options += ["-s", size]
     label = line.option("x-ghost.label")
     if label:
         options += ["-L", label]
-    uuid = line.option("x-ghost.uuid")
-    if uuid:
+    if line.has_option("x-ghost.uuid"):
+        uuid = line.option("x-ghost.uuid") or ""
         if not is_uuid(uuid):
             raise LineError("x-ghost.uuid is not a UUID")
         options += ["-U", uuid]
@@ -167,21 +169,27 @@ def is_uuid(text: str) -> bool:
 
 def fallback(line: fstab.Line) -> str:
     """The backends of x-ghost.fallback, separated by commas; empty for `skip`, the default."""
-    value = line.option("x-ghost.fallback") or "skip"
-    if not value.replace(",", "").replace("-", "").isalnum() or not value.isascii():
-        raise LineError("x-ghost.fallback names no backends")
-    return "" if value == "skip" else value
+    value = line.option("x-ghost.fallback") if line.has_option("x-ghost.fallback") else "skip"
+    if value == "skip":
+        return ""
+    for name in (value or "").split(","):
+        if name not in fstab.BACKENDS:
+            raise LineError(f"x-ghost.fallback: no backend is called {name!r}")
+    return value or ""
 
 
 def units(line: fstab.Line, source: str, ghostctl: str) -> dict[str, str]:
-    """The unit files for one line: names below the generator's directory, and contents."""
-    path = _check_path(line)
+    """The unit files for one line: names below the generator's directory, and contents.
+
+    Raises `LineError`, `SizeError` for a line that gets none.
+    """
+    path = check_path(line)
     name = escape_path(path)
     mkghost, on = f"ghostctl-mkghost@{name}.service", f"ghostctl-on@{name}.service"
     if len(mkghost) > UNIT_NAME_MAX:
         raise LineError("the path is too long for the name of a unit")
     backends = fallback(line)
-    options = _mkghost_options(line)
+    options, on_options = mkghost_options(line), _on_options(line)
 
     make = []
     if not backends:
@@ -193,19 +201,25 @@ def units(line: fstab.Line, source: str, ghostctl: str) -> dict[str, str]:
         make.append("ExecStart=" + _command(ghostctl, "mkghost", "--if-needed", *options, path))
     else:
         make.append("ExecStart=" + _command(ghostctl, "verify", path))
-    if line.has_option("x-ghost.zswap"):
-        make.append("ExecStart=" + _command("/bin/sh", "-c", "echo Y >/sys/module/zswap/parameters/enabled"))
+    if line.has_option("x-ghost.zswap") and not backends:
+        make.append(
+            "ExecStartPost=" + _command("/bin/sh", "-c", "echo Y >/sys/module/zswap/parameters/enabled")
+        )
+
+    # the program is on /usr, or where its directory is mounted: that is required with it (systemd.exec(5))
+    program = os.path.dirname(ghostctl)
+    mounted = () if program == "/usr/bin" else (f"WorkingDirectory={_specifiers(program)}",)
 
     def fill(template: str, *lines: str, wanted: str = "") -> str:
         return template.format(
             line=line,
             source=_specifiers(source),
             description=_specifiers(path),
-            mounts=_mounts(path, ghostctl),
+            directory=_quote(os.path.dirname(path)),
             name=name,
             mkghost=mkghost,
             wanted=wanted,
-            lines="\n".join(lines),
+            lines="\n".join((*lines, *(mounted if "[Service]" in template else ()))),
         )
 
     drop_in = f"{name}.swap.d/50-ghostctl.conf"
@@ -218,7 +232,7 @@ def units(line: fstab.Line, source: str, ghostctl: str) -> dict[str, str]:
     # active; else a backend realises the ghost, and swapon of the file must not be tried
     switch = [
         "RuntimeDirectory=ghostctl/on/%i",
-        "ExecStart=" + _command(ghostctl, "on", "--fallback", backends, *_on_options(line), path),
+        "ExecStart=" + _command(ghostctl, "on", "--fallback", backends, *on_options, path),
         "ExecStop=-" + _command(ghostctl, "off", path),
     ]
     condition = "ConditionPathExists=!/run/ghostctl/on/%N"
@@ -231,20 +245,19 @@ def units(line: fstab.Line, source: str, ghostctl: str) -> dict[str, str]:
 
 def _on_options(line: fstab.Line) -> list[str]:
     options = []
-    priority = line.option("pri")
-    if priority:
-        options += ["-p", priority]
+    if line.has_option("pri"):
+        prio = fstab.priority(line.option("pri") or "")
+        if prio is None:
+            raise LineError(f"pri={line.option('pri')} is no priority")
+        options += ["-p", str(prio)]
     if line.has_option("discard"):
         policy = line.option("discard")
+        if policy not in (None, "once", "pages"):
+            raise LineError(f"discard={policy} is no policy")
         options.append(f"--discard={policy}" if policy else "--discard")
+    if line.has_option("x-ghost.zswap"):
+        options.append("--enable-zswap")
     return options
-
-
-def _mounts(path: str, ghostctl: str) -> str:
-    directories = [os.path.dirname(path)]
-    if not ghostctl.startswith("/usr/"):
-        directories.append(ghostctl)
-    return " ".join(map(_quote, directories))
 
 
 def generate(normal: str, source: str, ghostctl: str, log: Callable[[str], None], *, root: str = "") -> None:
@@ -285,8 +298,15 @@ def generate(normal: str, source: str, ghostctl: str, log: Callable[[str], None]
 
 def _write(path: str, content: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(content)
+    try:
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(content)
+    except OSError as error:
+        # a full file system: half a unit is worse than none
+        if os.path.exists(path):
+            os.unlink(path)
+        error.filename = path
+        raise
 
 
 def is_elsewhere(environment: Mapping[str, str], root: str = "") -> bool:
@@ -315,23 +335,36 @@ def kernel_log(message: str) -> None:
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
     line = f"ghostctl-generator[{os.getpid()}]: {text}\n"
     try:
-        sys.stderr.write(line)
         with open("/dev/kmsg", "wb", buffering=0) as kmsg:
             kmsg.write(f"<4>{line}".encode()[:900])
+    except OSError:
+        pass
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(line)
     except OSError:
         pass
 
 
 def main(ghostctl: str | None = None) -> int:
     """Entry point; `ghostctl` is the program that the units run."""
-    if len(sys.argv) not in (2, 4) or sys.argv[1].startswith("-"):
-        sys.stderr.write("usage: ghostctl-generator NORMAL [EARLY LATE]\n")
-        return 0 if sys.argv[1:] == ["--help"] else 2
+    arguments = sys.argv[1:]
+    if arguments in (["-h"], ["--help"]):
+        sys.stdout.write(f"{_USAGE}\nUnits for the ghosts in fstab, see ghostctl-generator(8).\n")
+        return 0
+    if arguments in (["-V"], ["--version"]):
+        from importlib.metadata import version
+
+        sys.stdout.write(f"ghostctl-generator {version('ghostctl')}\n")
+        return 0
+    if len(arguments) not in (1, 3) or arguments[0].startswith("-"):
+        sys.stderr.write(f"{_USAGE}\n")
+        return 2
     if is_elsewhere(os.environ):
         return 0
     source = os.environ.get("SYSTEMD_FSTAB") or fstab.PATH
     try:
-        generate(sys.argv[1], source, ghostctl or find_ghostctl(), kernel_log)
+        generate(arguments[0], source, ghostctl or find_ghostctl(), kernel_log)
     except OSError as error:
         kernel_log(f"{error.filename}: {error.strerror}")
         return 1

@@ -8,7 +8,10 @@ import os
 from .report import trace
 
 CANNOT_SWAP = frozenset(
-    {"tmpfs", "overlay", "nfs", "nfs4", "9p", "fuse", "fuseblk", "cifs", "smb3", "ceph", "virtiofs"}
+    [
+        *("tmpfs", "devtmpfs", "overlay", "nfs", "nfs4", "9p", "fuse", "fuseblk", "cifs", "smb3", "ceph"),
+        *("virtiofs", "proc", "sysfs", "cgroup2"),
+    ]
 )
 """Filesystems on which swapon(2) of a ghost fails: no swap files, or no way to read one page of them."""
 

@@ -72,7 +72,7 @@ def test_fields() -> None:
         b"\t/var/my\\040swap\\011x \tnone\tswap  sw,pri=5,pri=7,x-ghost.size=16G\t1   2\r\n"
     )
     assert line.spec == "/var/my swap\tx"
-    assert (line.file, line.vfstype, line.freq, line.passno) == ("none", "swap", 1, 2)
+    assert (line.file, line.vfstype) == ("none", "swap")
     assert line.optstring == "sw,pri=5,pri=7,x-ghost.size=16G"
     assert line.option("pri") == "7"
     assert line.option("nofail") is None

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
+from ..fstab import BACKENDS
 from ..report import trace
 
 if TYPE_CHECKING:
     from ..ghostfile import File
     from ..swaps import Area
 
-NAMES = ("file", "ghostswap", "xswap", "zram")
+NAMES = BACKENDS
 """All backends, in the order in which `auto` and hints name them."""
 
 

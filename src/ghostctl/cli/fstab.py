@@ -51,9 +51,15 @@ def _ghosts(system: bootcheck.System, specs: tuple[str, ...]) -> list[fstab.Line
 
     lines = list(bootcheck.iter_ghosts(system))
     for spec in specs:
-        if not any(line.spec == spec for line in lines):
+        if not any(_is_for(line, spec) for line in lines):
             raise NotFound(f"no ghost of {system.path}", path=spec)
-    return [line for line in lines if not specs or line.spec in specs]
+    return [line for line in lines if not specs or any(_is_for(line, spec) for spec in specs)]
+
+
+def _is_for(line: fstab.Line, file: str) -> bool:
+    return line.spec == file or (
+        file.startswith("/") and fstab.simplify(str(line.spec)) == fstab.simplify(file)
+    )
 
 
 def _size(line: fstab.Line) -> int | None:
@@ -128,6 +134,10 @@ def add(
     Example:
       ghostctl fstab add /var/lib/ghost/swap0 -s 16G -p 100 --nofail
     """
+    if not file:
+        raise UsageError("fstab add: FILE is empty")
+    if file.startswith("/"):
+        file = fstab.simplify(file)
     words: list[tuple[str, str | None]] = [("defaults", None)]
     words += [(name, None) for name, given in (("nofail", nofail), ("noauto", noauto)) if given]
     if priority is not None:
@@ -140,11 +150,11 @@ def add(
     raw = fstab.format_swap(file, words)
     line = fstab.Line(raw)
     if line.options != words:
-        raise UsageError('fstab cannot hold a value with "')
+        raise UsageError('fstab cannot hold a value with "', path=file)
     _check_new(line, fstab_path)
 
     def change(data: bytes) -> bytes:
-        old = next((old for old in fstab.iter_swap(fstab.parse(data)) if old.spec == file), None)
+        old = next((old for old in fstab.iter_swap(fstab.parse(data)) if _is_for(old, file)), None)
         if old is None:
             return fstab.append(data, raw)
         if old.options == words:
@@ -183,7 +193,10 @@ def _check_new(line: fstab.Line, fstab_path: str) -> None:
     try:
         generator.units(line, fstab_path, "/usr/bin/ghostctl")
     except generator.LineError as error:
-        raise UsageError(str(error), path=path) from None
+        error.path = path
+        raise
+    if os.path.islink(path):
+        raise Error("is a symbolic link", path=path, hint=f"name {report.quote(os.path.realpath(path))}")
     try:
         with ghostfile.look(path) as file:
             if not file.is_ghost:
@@ -191,10 +204,12 @@ def _check_new(line: fstab.Line, fstab_path: str) -> None:
     except FileNotFoundError:
         if not line.option("x-ghost.size"):
             raise UsageError("does not exist, so the line needs a --size", path=path) from None
-    problems = bootcheck.iter_problems(line, bootcheck.System([line], (), fstab_path))
-    for problem in problems:
-        if problem.severity == "error" and problem.id in ("mount", "filesystem", "fallback"):
+    lines = fstab.read(fstab_path) if os.path.exists(fstab_path) else []
+    for problem in bootcheck.iter_problems(line, bootcheck.System([*lines, line], (), fstab_path)):
+        if problem.severity == "error" and problem.id in ("mount", "filesystem"):
             raise Error(problem.message, path=path)
+        if problem.id == "tmpfs":
+            report.warn(path, problem.message)
 
 
 @define("remove")
@@ -209,7 +224,7 @@ def remove(file: str, dry_run: bool, fstab_path: str) -> None:
 
     def change(data: bytes) -> bytes:
         lines = fstab.parse(data)
-        named = [line for line in fstab.iter_swap(lines) if line.spec == file]
+        named = [line for line in fstab.iter_swap(lines) if _is_for(line, file)]
         if not named:
             raise NotFound(f"no swap line of {fstab_path} names it", path=file)
         removed.extend(line for line in named if lookup.is_ghost(line, (), fstab_path))
@@ -264,13 +279,27 @@ def ensure(files: tuple[str, ...], fstab_path: str) -> int:
 
     For boots without systemd: ghostctl fstab ensure && ghostctl on -a
     """
-    from .. import lookup
+    from .. import generator, lookup
 
     system = _read(fstab_path)
-    lines = [line for line in _ghosts(system, files) if line.option("x-ghost.size")]
+    lines = [line for line in _ghosts(system, files) if line.has_option("x-ghost.size")]
 
     def one(line: fstab.Line) -> None:
-        path = lookup.resolve(str(line.spec), system.areas, fstab_path)
+        where = f"{fstab_path}:{line.number}"
+        first = system.first_lines[fstab.simplify(str(line.spec))]
+        if first != line.number:
+            raise Error(f"the same file as in line {first}", path=where)
+        try:
+            by_tag = lookup.tag(str(line.spec))
+            path = (
+                lookup.resolve(str(line.spec), system.areas, fstab_path)
+                if by_tag
+                else generator.check_path(line)
+            )
+            generator.mkghost_options(line)
+        except UsageError as error:
+            error.path = where
+            raise
         try:
             if _make(line, path):
                 report.trace(f"{path}: made")
@@ -352,12 +381,21 @@ def install_generator(directory: str, undo: bool) -> None:
         "LIBDIR": os.path.dirname(package),
         "GHOSTCTL": generator.find_ghostctl(),
     }
+    interpreter = f"#!{sys.executable} -IS"
+    # include/uapi/linux/binfmts.h, BINPRM_BUF_SIZE
+    if len(os.fsencode(interpreter)) > 255 or len(interpreter.split()) != 2:
+        raise Error("too long, or with a blank: no script can name such an interpreter", path=sys.executable)
+    early = {os.stat(path).st_dev for path in ("/", "/usr")}
     for key, value in values.items():
         if any(char in value for char in '"\\\n'):
             raise Error("cannot be written into the generator", path=value)
         text = text.replace(f"@{key}@", value)
         if os.stat(value).st_uid != 0:
             report.warn(value, "belongs to a user, and will run as root in boots")
+        if os.stat(value).st_dev not in early:
+            report.warn(
+                value, "is not on the filesystem of / or /usr: boots may want it before it is mounted"
+            )
     os.makedirs(directory, exist_ok=True)
 
     def finish(fd: int) -> None:

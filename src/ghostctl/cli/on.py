@@ -22,8 +22,9 @@ def _backends(text: str) -> tuple[str, ...]:
 
 
 def _priority(text: str) -> int:
-    if text.removeprefix("-").isdecimal() and text.isascii() and -1 <= int(text) <= 32767:
-        return int(text)
+    prio = fstab.priority(text)
+    if prio is not None:
+        return prio
     raise UsageError(
         f"invalid priority {text!r}", hint="priorities are -1 to 32767; -1 is the kernel's choice"
     )
@@ -182,7 +183,7 @@ def _lines(path: str) -> list[fstab.Line]:
             continue
         try:
             lookup.find_active(str(line.spec), areas, path)
-        except (NotFound, Error):
+        except Error:
             lines.append(line)
         else:
             report.trace(f"{line.spec}: is already active")
@@ -193,7 +194,11 @@ def activate_line(
     line: fstab.Line, request: activation.Request, fstab_path: str, *, pass_over: bool = False
 ) -> None:
     """Activates what a line of fstab names, with its options; `pass_over` is for what does not exist."""
-    request, nofail = _with_options(request, line.options)
+    try:
+        request, nofail = _with_options(request, line.options)
+    except UsageError as error:
+        error.path = f"{fstab_path}:{line.number}"
+        raise
     try:
         path = lookup.resolve(str(line.spec), swaps.read(), fstab_path)
         activation.activate(path, request)
