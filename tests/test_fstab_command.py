@@ -85,8 +85,8 @@ def test_every_option(fstab: Path, ghost: Path) -> None:
     done = add(fstab, *options, "--fallback", "zram,file", ghost)
     assert done.returncode == 0
     assert done.stdout.endswith(
-        ' none swap defaults,noauto,pri=-1,x-ghost.size=min(ram/2,16G),x-ghost.label=two\\040words,'
-        f'x-ghost.uuid={uuid},x-ghost.fallback=zram,file,x-ghost.zswap 0 0\n'
+        " none swap defaults,noauto,pri=-1,x-ghost.size=min(ram/2,16G),x-ghost.label=two\\040words,"
+        f"x-ghost.uuid={uuid},x-ghost.fallback=zram,file,x-ghost.zswap 0 0\n"
     )
     assert "without --nofail" in done.stderr
 

@@ -154,6 +154,45 @@ def test_a_bad_line_is_one_line_in_the_log(source: Path, tmp_path: Path) -> None
     assert (tmp_path / "ghostctl-mkghost@var-lib-ghost-swap0.service").exists()
 
 
+@pytest.mark.parametrize("closing", ["2>&-", "2>/dev/full"])
+def test_a_log_that_cannot_be_written_costs_no_line(source: Path, tmp_path: Path, closing: str) -> None:
+    source.write_text("/a none swap x-ghost.size=much\n" + LINE)
+    command = f'exec "$@" {closing}'
+    process = subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-I", "-c", MAIN, tmp_path / "units"],
+        env={"SYSTEMD_FSTAB": str(source)},
+        timeout=20,
+        check=False,
+    )
+    assert process.returncode == 0
+    assert len(tree(tmp_path / "units")) == 2
+
+
+def test_a_source_that_is_not_utf8(tmp_path: Path) -> None:
+    source = tmp_path / "f\udcffstab"
+    source.write_text(LINE)
+    process = run(str(tmp_path / "units"), SYSTEMD_FSTAB=str(source))
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_the_program_is_required_with_the_directory_it_is_in(source: Path) -> None:
+    (line,) = fstab.read(str(source))
+    for ghostctl, lines in (
+        ("/usr/bin/ghostctl", 0),
+        ("/usr/local/bin/ghostctl", 1),
+        ("/opt/x%y/ghostctl", 1),
+    ):
+        unit = next(iter(generator.units(line, "/etc/fstab", ghostctl).values()))
+        assert unit.count("\nWorkingDirectory=") == lines
+        assert "\nRequiresMountsFor=/var/lib/ghost\n" in unit
+    assert "\nWorkingDirectory=/opt/x%%y\n" in unit
+
+
+def test_help_and_version() -> None:
+    assert run("--help").stdout.startswith("usage: ghostctl-generator NORMAL [EARLY LATE]\n")
+    assert run("--version").stdout.startswith("ghostctl-generator ")
+
+
 @pytest.mark.parametrize("arguments", [[], ["a", "b"], ["a", "b", "c", "d"], ["--unknown"]])
 def test_usage(arguments: list[str]) -> None:
     process = run(*arguments)

@@ -8,7 +8,8 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import backends, kernel, lookup, report, sizes, swaps, syscalls, zswap
@@ -44,9 +45,7 @@ def activate(path: str, request: Request) -> None:
     from . import ghostfile
 
     with ghostfile.look(path) as file:
-        areas = swaps.read()
-        if swaps.find(areas, file.st):
-            raise Busy("is already active", path=path)
+        _refuse_active(file, swaps.find(swaps.read(), file.st))
         have = file.require_header()
         if not file.is_ghost:
             _activate_ordinary(file, have, request)
@@ -58,6 +57,12 @@ def activate(path: str, request: Request) -> None:
         _lock(file)
         # only now no other process can be about to activate it
         _activate_ghost(file, file.require_header(), swaps.read(), request)
+
+
+def _refuse_active(file: File, area: Area | None) -> None:
+    if area is not None:
+        name = f" as {area.name}" if area.name != file.path else ""
+        raise Busy(f"is already active{name}", path=file.path)
 
 
 def _lock(file: File) -> None:
@@ -131,10 +136,7 @@ def _fix_page_size(path: str, allowed: bool) -> None:
 
 
 def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Request) -> None:
-    active = lookup.active_area(file, areas)
-    if active is not None:
-        name = f" as {active.name}" if active.name != file.path else ""
-        raise Busy(f"is already active{name}", path=file.path)
+    _refuse_active(file, lookup.active_area(file, areas))
     _check_header(file, request.force)
     _warn_permissions(file)
     first = "file" if request.backend == "auto" else request.backend
@@ -145,9 +147,8 @@ def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Re
         report.trace(f"backend {name}: tried")
         try:
             _check_slot_memory(file, have, backend.EXTRA_SLOT_BYTES, request.force)
-            if backend.NEEDS_ZSWAP:
-                _check_zswap(file, request, backend)
-            backend.activate(file, request.options)
+            with _zswap_for(file, request, backend):
+                backend.activate(file, request.options)
         except Unsupported as error:
             report.trace(f"backend {name}: {error.what}")
             refusals.append(error)
@@ -174,7 +175,7 @@ def _refusal(file: File, refusals: list[Unsupported], tried: Collection[str]) ->
     fstype = kernel.filesystem(file.fd)
     if "file" in tried and kernel.cannot_swap(fstype):
         hints.insert(0, "put ghosts on ext4, xfs or btrfs")
-        return Error(f"no kernel swaps to a file on {fstype}", path=file.path, hint="; ".join(hints))
+        reasons = f"no kernel swaps to a file on {fstype}"
     if not hints:
         hints.append("no --fallback of this kernel can stand in; a kernel with ghost swap is needed")
     return Unsupported(reasons, path=file.path, hint="; ".join(hints))
@@ -218,16 +219,26 @@ def _check_slot_memory(file: File, have: Header, extra_slot_bytes: int, force: b
     report.warn(file.path, text)
 
 
-def _check_zswap(file: File, request: Request, backend: backends.Backend) -> None:
-    state = zswap.read()
-    if (state is None or not state.enabled) and backend.unavailable() is not None:
+@contextmanager
+def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Iterator[None]:
+    """Checks zswap, or turns it on, and off again when the backend then cannot activate the ghost."""
+    state = zswap.read() if backend.NEEDS_ZSWAP else None
+    if (
+        not backend.NEEDS_ZSWAP
+        or (state is not None and state.enabled)
         # the refusal that is about to come has a reason that zswap would not cure
+        or backend.unavailable() is not None
+    ):
+        yield
         return
-    if state is not None and not state.enabled and request.enable_zswap:
-        zswap.enable()
-        state = zswap.read()
+    if state is not None and request.enable_zswap:
+        old = zswap.apply({"enabled": "Y"})
         report.trace("zswap turned on")
-    if state is not None and state.enabled:
+        try:
+            yield
+        except BaseException:
+            zswap.apply(old)
+            raise
         return
     if state is None:
         what, hint = "this kernel has no zswap, so nothing could be swapped to a ghost", None
@@ -237,6 +248,7 @@ def _check_zswap(file: File, request: Request, backend: backends.Backend) -> Non
     if not request.force:
         raise Unsupported(what, path=file.path, hint=hint)
     report.warn(file.path, what)
+    yield
 
 
 def _warn_pool(file: File, areas: Sequence[Area]) -> None:
@@ -282,7 +294,7 @@ def deactivate(area: Area, *, force: bool = False, progress: Callable[[int], Non
         _check_room(area)
     protect_from_oom_killer()
     realisation = backends.find([area]).get(area.name)
-    take_down = backends.get(realisation.backend).deactivate if realisation else _swapoff
+    take_down = backends.get(realisation.backend if realisation else "file").deactivate
     if progress is None:
         take_down(area)
         return
@@ -294,10 +306,6 @@ def deactivate(area: Area, *, force: bool = False, progress: Callable[[int], Non
     finally:
         done.set()
         watcher.join()
-
-
-def _swapoff(area: Area) -> None:
-    syscalls.swapoff(area.path)
 
 
 def _watch(name: str, done: threading.Event, progress: Callable[[int], None]) -> None:

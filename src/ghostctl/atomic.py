@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from .report import trace
 from .rundir import lock
 
 TEMPORARY = ".ghostctl-new"
@@ -33,8 +34,13 @@ def place(path: str) -> Iterator[Place]:
     """
     parent, name = os.path.split(path)
     if name in ("", ".", ".."):
-        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    dirfd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        number = errno.EISDIR if path else errno.ENOENT
+        raise OSError(number, os.strerror(number), path)
+    try:
+        dirfd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        error.filename = path
+        raise
     try:
         lock(dirfd, path)
         yield Place(dirfd, name, path)
@@ -42,12 +48,21 @@ def place(path: str) -> Iterator[Place]:
         os.close(dirfd)
 
 
+def _clear(dirfd: int) -> None:
+    try:
+        st = os.stat(TEMPORARY, dir_fd=dirfd, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(st.st_mode) or st.st_uid != os.geteuid():
+        raise OSError(errno.EEXIST, f"{TEMPORARY} in its directory is in the way")
+    os.unlink(TEMPORARY, dir_fd=dirfd)
+
+
 @contextmanager
 def _unfinished(dirfd: int) -> Iterator[tuple[int, bool]]:
     """A new private file, as ``(fd, named)``: without a name where the filesystem has O_TMPFILE."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    with suppress(FileNotFoundError):
-        os.unlink(TEMPORARY, dir_fd=dirfd)
+    _clear(dirfd)
     try:
         fd, named = os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=dirfd), False
     except OSError as error:
@@ -93,6 +108,8 @@ def write(place: Place, data: bytes, *, replace: bool, finish: Callable[[int], N
     """
     try:
         with _unfinished(place.dirfd) as (fd, named):
+            how = f"as {TEMPORARY}, then renamed" if named else "with O_TMPFILE, then linked"
+            trace(f"{place.path}: {len(data)} bytes written {how}")
             _write(fd, data)
             os.fsync(fd)
             if finish is not None:

@@ -7,6 +7,8 @@ import errno
 import os
 import stat
 
+from . import sizes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -175,11 +177,11 @@ def simplify(path: str) -> str:
 
 def priority(text: str) -> int | None:
     """The number of ``pri=``, -1 to 32767 (swapon(8)); None when it is none."""
-    digits = text.removeprefix("-")
-    # isdecimal() alone lets digits of every script through, and int() wants no thousands of them
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 6):
+    number = sizes.natural(text.removeprefix("-"))
+    if number is None:
         return None
-    return int(text) if -1 <= int(text) <= 32767 else None
+    prio = -number if text.startswith("-") else number
+    return prio if -1 <= prio <= 32767 else None
 
 
 def format_swap(spec: str, options: Iterable[tuple[str, str | None]]) -> bytes:

@@ -208,7 +208,9 @@ def units(line: fstab.Line, source: str, ghostctl: str) -> dict[str, str]:
 
     # the program is on /usr, or where its directory is mounted: that is required with it (systemd.exec(5))
     program = os.path.dirname(ghostctl)
-    mounted = () if program == "/usr/bin" else (f"WorkingDirectory={_specifiers(program)}",)
+    mounted = (
+        () if program in ("/bin", "/usr/bin", "/usr/sbin") else (f"WorkingDirectory={_specifiers(program)}",)
+    )
 
     def fill(template: str, *lines: str, wanted: str = "") -> str:
         return template.format(

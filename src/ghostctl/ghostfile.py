@@ -56,6 +56,7 @@ class File(NamedTuple):
         return (
             self.header is not None
             and self.header.magic == header.MAGIC
+            and not self.header.hibernation
             and stat.S_ISREG(self.st.st_mode)
             and self.st.st_size == self.header.page_size
         )
@@ -72,7 +73,12 @@ class File(NamedTuple):
             kind = kind_of(self.st.st_mode)
             return f"{kind} with a swap area" if self.header else kind
         if self.is_ghost:
-            return "a ghost"
+            foreign = self.header is not None and self.header.has_foreign_tag
+            return (
+                f"a ghost with a tag of version {self.header.tag.version}"
+                if foreign and self.header
+                else "a ghost"
+            )
         if self.header is not None:
             if self.header.hibernation:
                 return f"a swap file with a hibernation image ({self.header.hibernation})"
@@ -130,10 +136,12 @@ def look(path: str, *, write: bool = False, place: atomic.Place | None = None) -
     try:
         st = os.fstat(handle)
         device = stat.S_ISBLK(st.st_mode) or (stat.S_ISCHR(st.st_mode) and st.st_rdev == _GHOSTSWAP_DEVICE)
+        # files of /proc have no size and are never read: some wait for what is to come, and take it away
+        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
         if not stat.S_ISREG(st.st_mode) and not device:
             raise NotAGhost(f"is {kind_of(st.st_mode)}, not a file with a swap area", path=path)
         try:
-            fd = os.open(f"/proc/self/fd/{handle}", (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
+            fd = os.open(f"/proc/self/fd/{handle}", flags)
         except OSError as error:
             error.filename = path
             raise
@@ -141,7 +149,7 @@ def look(path: str, *, write: bool = False, place: atomic.Place | None = None) -
         os.close(handle)
     try:
         try:
-            data = _read(fd)
+            data = _read(fd) if device or st.st_size else b""
         except OSError as error:
             error.filename = path
             raise
@@ -185,6 +193,10 @@ def _verify_header(have: Header, page_size: int) -> Iterator[Problem]:
         yield Problem("last_page", "error", "last_page is 0: the area is empty")
     elif have.pages < sizes.MIN_PAGES:
         yield Problem("last_page", "warning", f"{have.pages} pages: mkswap makes no area so small")
+    elif have.pages > sizes.MAX_PAGES:
+        yield Problem(
+            "last_page", "warning", f"{have.pages} pages: no kernel counts more than {sizes.MAX_PAGES}"
+        )
     if have.nr_badpages:
         yield Problem("nr_badpages", "error", f"nr_badpages is {have.nr_badpages}: a ghost has none")
     if have.padding[-8:] != bytes(8):
@@ -199,12 +211,16 @@ def _verify_header(have: Header, page_size: int) -> Iterator[Problem]:
 
 def _verify_tag(have: Header) -> Iterator[Problem]:
     tag = have.tag
-    if tag.magic != header.TAG_MAGIC:
-        if any(tag.magic) or any(tag.rest):
+    if not have.has_tag:
+        if tag != header.Tag():
             yield Problem("garbage", "warning", "bytes where the ghost tag would be")
         return
-    if tag.version != header.TAG_VERSION:
+    if have.has_foreign_tag:
         yield Problem("tag", "warning", f"ghost tag of version {tag.version}: this program knows version 1")
+    elif tag.flags:
+        yield Problem("tag", "warning", f"flags of the ghost tag are {tag.flags:#x}: a ghost has none")
+    if not have.has_foreign_tag and any(tag.rest):
+        yield Problem("garbage", "warning", "bytes behind the ghost tag that should be zero are not")
     if tag.length < header.TAG_LENGTH or (tag.version == 1 and tag.length != header.TAG_LENGTH):
         yield Problem("tag", "error", f"ghost tag of {tag.length} bytes, not {header.TAG_LENGTH}")
     if tag.crc != header.crc(have):

@@ -6,8 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 from . import atomic, ghostfile, header, kernel, lookup, report, sizes, swaps
@@ -58,7 +57,7 @@ class Request(NamedTuple):
             and old.is_ghost
             and have[:6] == wanted[:6]
             and have.label == wanted.label
-            and (not have.ghost_version or have.tag.crc == header.crc(have))
+            and (not have.has_tag or have.tag.crc == header.crc(have))
             and stat.S_IMODE(old.st.st_mode) == 0o600
             and old.st.st_blocks * 512 >= old.st.st_size
         )
@@ -67,9 +66,11 @@ class Request(NamedTuple):
         """Whether the file may go: it was asked for, or it is a ghost or what is left of one."""
         if self.force:
             return True
-        if old.header is not None and old.header.ghost_version > header.TAG_VERSION:
+        if old.header is not None and old.header.has_foreign_tag:
             return False
-        remains = old.st.st_size in sizes.PAGE_SIZES and header.TAG_MAGIC in old.data[header.SECTOR]
+        remains = old.st.st_size in sizes.PAGE_SIZES and old.data.startswith(
+            header.TAG_MAGIC, header.TAG_OFFSET
+        )
         return self.if_needed and (old.is_ghost or remains or old.st.st_size == 0)
 
 
@@ -78,19 +79,21 @@ def create(
     request: Request,
     *,
     announce: Callable[[Header], None] = lambda _: None,
+    unchanged: Callable[[Header], None] = lambda _: None,
     dry_run: bool = False,
 ) -> bool:
     """Creates the ghost `path`, mode 0600; False when it was there already and `if_needed` left it alone.
 
-    `announce` is called with the header once nothing stands in the way, before anything is written.
+    `announce` is called with the header once nothing stands in the way, before anything is written;
+    `unchanged` with the one that stays.
     Raises `OSError`, `Error`, `Busy`.
     """
-    if os.path.dirname(path) == lookup.GHOST_DIRECTORY and not dry_run:
+    if os.path.dirname(path) == lookup.GHOST_DIRECTORY and not os.path.isdir(lookup.GHOST_DIRECTORY):
+        if dry_run:
+            announce(request.header)
+            return True
         os.makedirs(lookup.GHOST_DIRECTORY, 0o700, exist_ok=True)
     with atomic.place(path) as place:
-        fstype = kernel.filesystem(place.dirfd)
-        if kernel.cannot_swap(fstype):
-            report.warn(path, f"no kernel swaps to a file on {fstype}", "put ghosts on ext4, xfs or btrfs")
         try:
             st = os.stat(place.name, dir_fd=place.dirfd, follow_symlinks=False)
         except FileNotFoundError:
@@ -102,7 +105,7 @@ def create(
             with ghostfile.look(path, place=place) as old:
                 request = request.adopt(old)
                 if request.if_needed and _is_fine(request, old):
-                    announce(old.require_header())
+                    unchanged(old.require_header())
                     return False
                 refuse_active(old)
                 if not request.may_replace(old):
@@ -113,6 +116,9 @@ def create(
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
         if not os.access(f"/proc/self/fd/{place.dirfd}", os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        fstype = kernel.filesystem(place.dirfd)
+        if kernel.cannot_swap(fstype):
+            report.warn(path, f"no kernel swaps to a file on {fstype}", "put ghosts on ext4, xfs or btrfs")
         announce(request.header)
         if not dry_run:
             atomic.write(place, header.pack(request.header), replace=exists, finish=finish)
@@ -122,7 +128,8 @@ def create(
 def _is_fine(request: Request, old: File) -> bool:
     if request.is_met_by(old):
         return True
-    if old.header and old.header.size == request.header.size and swaps.find(swaps.read(), old.st):
+    same_size = old.is_ghost and old.header and old.header.size == request.header.size
+    if same_size and lookup.active_area(old, swaps.read()):
         report.warn(old.path, "is active and left alone, though it is not quite the ghost asked for")
         return True
     return False
@@ -157,6 +164,7 @@ def rewrite(file: File, new: Header) -> None:
     header or the new one. An active area makes it fail with ETXTBSY. Raises `OSError`.
     """
     sector = header.pack(new)[header.SECTOR]
+    report.trace(f"{file.path}: {len(sector)} bytes written at {header.SECTOR.start}")
     try:
         os.pwrite(file.fd, sector, header.SECTOR.start)
         os.fsync(file.fd)
@@ -165,33 +173,33 @@ def rewrite(file: File, new: Header) -> None:
         raise
 
 
-@contextmanager
-def change(path: str) -> Iterator[tuple[File, Header]]:
-    """Opens a ghost that may be changed, as ``(file, header)``; raises `NotAGhost`, `Busy`, `OSError`."""
-    with ghostfile.look(path, write=True) as file:
-        refuse_active(file)
-        if file.header is None or not file.is_ghost:
-            raise NotAGhost(f"not a ghost: it is {file.describe()}", path=path)
-        if file.header.hibernation:
-            raise Busy(f"holds a hibernation image ({file.header.hibernation})", path=path)
-        for problem in ghostfile.verify(file):
-            if problem.id in _DAMAGE and problem.severity == "error":
-                # a new checksum would hide it
-                raise Error(
-                    f"is damaged: {problem.message}", path=path, hint=f"ghostctl verify {quote(path)}"
-                )
-        yield file, file.header
+def require_sound_ghost(file: File) -> Header:
+    """The header of a ghost that may be changed while it is not active.
 
-
-def resize(file: File, old: Header, pages: int) -> Header:
-    """Declares `pages` pages (header page included) and keeps the rest; returns the new header.
-
-    Raises `Error` for a tag of a version that this program does not know: it could not keep it right.
+    Raises `NotAGhost`, `Busy` for a hibernation image, `Error` for damage.
     """
-    if old.ghost_version > header.TAG_VERSION:
+    have = file.require_header()
+    if have.hibernation:
+        raise Busy(f"holds a hibernation image ({have.hibernation})", path=file.path)
+    if not file.is_ghost:
+        raise NotAGhost(f"not a ghost: it is {file.describe()}", path=file.path)
+    for problem in ghostfile.verify(file):
+        if problem.id in _DAMAGE and problem.severity == "error":
+            # a new checksum would hide it
+            hint = f"ghostctl verify {quote(file.path)}"
+            raise Error(f"is damaged: {problem.message}", path=file.path, hint=hint)
+    return have
+
+
+def resized(file: File, size: int) -> Header:
+    """The header of this ghost for `size` bytes, with the rest as it is; nothing is written yet.
+
+    Raises as `require_sound_ghost`, `SizeError`, and `Error` for a tag of a version that this program does
+    not know: it could not keep it right.
+    """
+    have = require_sound_ghost(file)
+    if have.has_foreign_tag:
         raise Error(
-            f"has a ghost tag of version {old.ghost_version}, newer than this program", path=file.path
+            f"has a ghost tag of version {have.tag.version}, which this program does not know", path=file.path
         )
-    new = header.declare(old, pages)
-    rewrite(file, new)
-    return new
+    return header.declare(have, sizes.to_pages(size, have.page_size))

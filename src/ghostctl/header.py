@@ -38,7 +38,7 @@ from typing import Any, Literal, NamedTuple
 
 from construct import Bytes, FormatField, Struct
 
-from .sizes import PAGE_SIZES
+from .sizes import LABEL_BYTES, PAGE_SIZES
 
 ByteOrder = Literal["little", "big"]
 
@@ -50,13 +50,11 @@ TUXONICE_MAGIC = b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"
 """First bytes of an area with a TuxOnIce image; the swap magic may stay where it was."""
 
 TAG_MAGIC = b"GHOSTSWP"
+TAG_OFFSET = 1204
 TAG_VERSION = 1
 TAG_LENGTH = 32
 STANDS_IN = 1
 """Tag flag: this is not the ghost but a device that stands in for it."""
-LABEL_BYTES = 15
-"""Longest label in bytes: the 16th is NUL."""
-
 SECTOR = slice(1024, 1536)
 """The 512 bytes with every field but bad pages and magic: a disk writes them at once or not at all."""
 
@@ -97,9 +95,19 @@ class Header(NamedTuple):
     magic: bytes
 
     @property
+    def has_tag(self) -> bool:
+        """True for the header of a ghost that is not bare."""
+        return self.tag.magic == TAG_MAGIC
+
+    @property
+    def has_foreign_tag(self) -> bool:
+        """True for a tag of a version that this program does not know: shown, kept, and never rewritten."""
+        return self.has_tag and self.tag.version != TAG_VERSION
+
+    @property
     def ghost_version(self) -> int:
         """0 for a bare header, 1 and more for the version of the tag."""
-        return self.tag.version if self.tag.magic == TAG_MAGIC else 0
+        return self.tag.version if self.has_tag else 0
 
     @property
     def pages(self) -> int:
@@ -132,7 +140,9 @@ class Header(NamedTuple):
     @property
     def stands_in_for(self) -> str | None:
         """On a device that stands in for a ghost, where that was, "" if not known; else None."""
-        if self.ghost_version != TAG_VERSION or not self.tag.flags & STANDS_IN or self.tag.crc != crc(self):
+        if not self.has_tag or self.has_foreign_tag:
+            return None
+        if not self.tag.flags & STANDS_IN or self.tag.crc != crc(self):
             return None
         return os.fsdecode(self.tag.rest.rstrip(b"\0"))
 
@@ -221,7 +231,7 @@ def crc(header: Header) -> int:
 def declare(header: Header, pages: int) -> Header:
     """The same header for an area of `pages` pages; the tag, where there is one, follows."""
     header = header._replace(last_page=pages - 1)
-    if header.ghost_version:
+    if header.has_tag:
         header = _seal(header._replace(tag=header.tag._replace(size=header.size)))
     return header
 

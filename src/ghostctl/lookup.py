@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import fstab
+from . import fstab, swaps
 from .errors import Error, NotFound
 from .report import trace
 from .swaps import Area
@@ -87,6 +87,10 @@ def _identity(st: os.stat_result) -> tuple[int, ...]:
 
 def _candidates(areas: Sequence[Area], fstab_path: str) -> Iterator[str]:
     yield from (area.path for area in areas if area.name.startswith("/"))
+    if areas:
+        from . import backends
+
+        yield from (found.ghost for found in backends.find(areas).values() if found.ghost)
     try:
         for line in fstab.iter_swap(fstab.read(fstab_path)):
             if line.spec is not None and line.spec.startswith("/"):
@@ -112,7 +116,7 @@ def find_active(spec: str, areas: Sequence[Area], fstab_path: str = fstab.PATH) 
     """The active area that `spec` names, or that realises the ghost it names. Raises `NotFound`."""
     from . import backends
 
-    by_name = next((area for area in areas if area.path == spec), None)
+    by_name = next((area for area in areas if spec in (area.path, area.name)), None)
     if by_name:
         return by_name
     path = resolve(spec, areas, fstab_path)
@@ -125,7 +129,7 @@ def find_active(spec: str, areas: Sequence[Area], fstab_path: str = fstab.PATH) 
         found = next((found for found in backends.find(areas).values() if found.ghost == deleted), None)
         area = found and found.area
     else:
-        area = next((area for area in areas if area.is_file(st)), None) or _standing_in_for(path, areas)
+        area = swaps.find(areas, st) or _standing_in_for(path, areas)
     if area is None:
         raise NotFound(what, path=spec)
     return area
@@ -147,7 +151,7 @@ def _standing_in_for(path: str, areas: Sequence[Area]) -> Area | None:
 
 def active_area(file: File, areas: Sequence[Area]) -> Area | None:
     """The active area that `file` is, or that realises it."""
-    from . import backends, swaps
+    from . import backends
 
     return swaps.find(areas, file.st) or realising(file, backends.find(areas))
 

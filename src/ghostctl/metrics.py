@@ -47,14 +47,20 @@ def _label(text: str) -> str:
 
 
 def families(
-    areas: Sequence[Area], state: Zswap | None, events: Mapping[str, int], debug: Mapping[str, int]
+    shown: Sequence[Area],
+    areas: Sequence[Area],
+    state: Zswap | None,
+    events: Mapping[str, int],
+    debug: Mapping[str, int],
 ) -> Iterator[Family]:
     """What is known, and nothing for what this kernel or user cannot know.
 
-    `events` are from /proc/vmstat, `debug` from zswap's directory in debugfs.
+    Those of `areas` that are `shown` have samples of their own. `events` are from /proc/vmstat, `debug` from
+    zswap's directory in debugfs.
     """
-    if areas:
-        yield from _area_families(areas)
+    if shown:
+        # of two that nothing tells apart, one: a sample must not come twice
+        yield from _area_families(list({(area.name, area.type): area for area in shown}.values()))
     if state is not None:
         yield from _zswap_families(state)
     found = capacity.measure(areas, state)

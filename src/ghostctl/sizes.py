@@ -10,6 +10,9 @@ from .errors import SizeError
 PAGE_SIZES = tuple(4096 << n for n in range(6))
 """Page sizes that a swap header can have, in bytes: 4 KiB to 128 KiB."""
 
+LABEL_BYTES = 15
+"""Longest label of an area in bytes: the 16th of the field is NUL."""
+
 MIN_PAGES = 10
 """The smallest area that mkswap(8) makes, in pages with the header page."""
 
@@ -29,6 +32,17 @@ def page_size() -> int:
 def ram_bytes() -> int:
     """Memory of this machine in bytes (`MemTotal` of proc_meminfo(5))."""
     return os.sysconf("SC_PHYS_PAGES") * page_size()
+
+
+def natural(text: str) -> int | None:
+    """A whole number below 2^64 in decimal digits; None for anything else.
+
+    isdecimal() alone lets digits of every script through, and int() raises for thousands of them.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= 20):
+        return None
+    number = int(text)
+    return number if number < 2**64 else None
 
 
 def _number(text: str) -> tuple[int, int]:

@@ -74,7 +74,8 @@ def parse(data: bytes) -> Iterator[Area]:
     for line in data.split(b"\n")[1:]:
         # only blanks separate: the kernel leaves \r, \v and \f in a name as they are
         fields = re.split(rb"[ \t]+", line.rstrip(b" \t"))
-        if len(fields) != 5 or not fields[0]:
+        # the kernel's numbers are of 64 bits at most
+        if len(fields) != 5 or not fields[0] or max(map(len, fields[2:])) > 20:
             continue
         name, kind, *numbers = fields
         try:
@@ -82,6 +83,8 @@ def parse(data: bytes) -> Iterator[Area]:
         except ValueError:
             continue
         name = _unescape(name)
+        if b"\0" in name:
+            continue
         deleted = name.endswith(_DELETED)
         if deleted:
             name = name.removesuffix(_DELETED)

@@ -55,7 +55,7 @@ class Zswap(NamedTuple):
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    return None if text is None else sizes.natural(text)
 
 
 def _read_text(path: str) -> str | None:
@@ -83,7 +83,8 @@ def read_parameters(root: str = "/") -> dict[str, str]:
 def read_debug(root: str = "/") -> dict[str, int]:
     """The counters in debugfs, by the kernel's names: root only, and empty until zswap first ran."""
     counters = _read_directory(os.path.join(root, DEBUG))
-    return {name: int(value) for name, value in counters.items() if value.isdecimal()}
+    numbers = {name: _number(value) for name, value in counters.items()}
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def read(root: str = "/") -> Zswap | None:
@@ -167,7 +168,7 @@ def _parse_value(name: str, text: str) -> str:
             raise UsageError(f"{name} is yes or no, not {text!r}")
         return "Y" if text.lower() in _TRUE else "N"
     if name in _PERCENTS:
-        number = _number(text.removesuffix("%")) if text.isascii() else None
+        number = _number(text.removesuffix("%"))
         if number is None or not _PERCENTS[name] <= number <= 100:
             raise UsageError(f"{name} is {_PERCENTS[name]} to 100, not {text!r}")
         return str(number)
@@ -215,11 +216,6 @@ def _set(name: str, value: str, root: str) -> None:
     taken = _read_text(os.path.join(root, PARAMETERS, name))
     if taken != value:
         raise Error(f"the kernel took {taken!r} for {value!r}", path=os.path.join(root, PARAMETERS, name))
-
-
-def enable(root: str = "/") -> None:
-    """Turns zswap on. Raises `OSError`, and `Error` when the kernel cannot."""
-    apply({"enabled": "Y"}, root)
 
 
 def command_line(values: Mapping[str, str]) -> str:

@@ -22,7 +22,7 @@ DEBUG = {"pool_limit_hit": 3, "reject_compress_poor": 2, "reject_alloc_fail": 1,
 
 
 def text(areas: list[Area] = [GHOST]) -> str:  # noqa: B006
-    return metrics.openmetrics(metrics.families(areas, STATE, EVENTS, DEBUG))
+    return metrics.openmetrics(metrics.families(areas, areas, STATE, EVENTS, DEBUG))
 
 
 def values(document: str) -> dict[str, float]:
@@ -55,7 +55,7 @@ def test_units_are_in_the_names() -> None:
 
 
 def test_nothing_is_known() -> None:
-    assert metrics.openmetrics(metrics.families([], None, {}, {})) == "# EOF\n"
+    assert metrics.openmetrics(metrics.families([], [], None, {}, {})) == "# EOF\n"
 
 
 @given(st.binary(min_size=1))

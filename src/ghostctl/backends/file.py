@@ -31,6 +31,10 @@ def activate(file: File, options: Options) -> None:
     try:
         syscalls.swapon(file.fd, file.path, syscalls.swapon_flags(options.prio, options.discard))
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise Unsupported(
+                "is on a read-only filesystem, where nothing is swapped to", path=file.path
+            ) from None
         if error.errno != errno.EINVAL:
             raise
         raise Unsupported(f"this kernel ({kernel.release()}) has no ghost swap", path=file.path) from None

@@ -96,10 +96,9 @@ def recover() -> None:
 
 
 def _number(area: Area) -> int | None:
-    digits = area.name.removeprefix(_PREFIX)
-    if area.type != "xswap" or not (digits.isascii() and digits.isdecimal()):
+    if area.type != "xswap" or not area.name.startswith(_PREFIX):
         return None
-    return int(digits)
+    return sizes.natural(area.name.removeprefix(_PREFIX))
 
 
 def _active() -> dict[int, Area]:

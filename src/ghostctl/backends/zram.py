@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .. import kernel, report, rundir, swaps, syscalls
+from .. import kernel, report, rundir, sizes, swaps, syscalls
 from ..errors import Busy, Error, NoMemory, Unsupported
 from . import Options, Realisation
 
@@ -80,9 +80,8 @@ def activate(file: File, options: Options) -> None:
 def find(areas: Sequence[Area]) -> Iterator[Realisation]:
     """Areas on zram devices whose header says that they stand in for a ghost."""
     for area in areas:
-        if _number(area.name) is None:
-            continue
-        found = _read(area.name)
+        number = _number_of(area)
+        found = None if number is None else _read(f"/dev/zram{number}")
         if found is not None:
             have, path = found
             yield Realisation(area, "zram", path or None, have.uuid_text)
@@ -90,12 +89,16 @@ def find(areas: Sequence[Area]) -> Iterator[Realisation]:
 
 def deactivate(area: Area) -> None:
     """swapoff(2), and away with the device."""
-    syscalls.swapoff(area.name)
-    number = _number(area.name)
-    with rundir.locked("zram"):
-        # unless another process has cleared it away, and perhaps a new one has the number
-        if number is not None and number in _left_over():
-            _remove(number)
+    number = _number_of(area)
+    path = f"/dev/zram{number}"
+    try:
+        syscalls.swapoff(path)
+    finally:
+        # when a signal came in the moment in which the area went, too; but not when another process has
+        # cleared the device away, and perhaps a new one has the number
+        with rundir.locked("zram"):
+            if number is not None and number in _left_over():
+                _remove(number)
 
 
 def recover() -> None:
@@ -177,7 +180,7 @@ def _set_compressor(attributes: str, name: str, file: File) -> None:
             raise
         with open(path, encoding="ascii") as known:
             names = known.read().replace("[", "").replace("]", "").split()
-        raise Error(
+        raise Unsupported(
             f"zram has no compressor {name}", path=file.path, hint=f"this kernel has {', '.join(names)}"
         ) from None
 
@@ -216,18 +219,29 @@ def _remove(number: int) -> None:
             if error.errno != errno.EBUSY:
                 raise
             if not left:
-                raise Busy("is open elsewhere", path=f"/dev/zram{number}", hint=_hint(number)) from None
+                raise Busy(
+                    "is swapped to no more, but open elsewhere", path=f"/dev/zram{number}", hint=_hint(number)
+                ) from None
         time.sleep(_REMOVE_PAUSE)
 
 
 def _number(name: str) -> int | None:
-    digits = name.removeprefix("/dev/zram")
-    return int(digits) if digits != name and digits.isascii() and digits.isdecimal() else None
+    return sizes.natural(name.removeprefix("zram")) if name.startswith("zram") else None
+
+
+def _number_of(area: Area) -> int | None:
+    # /zram1 instead of /dev/zram1: made active in another mount namespace, whose /dev is not this one
+    directory, name = os.path.split(area.name)
+    return _number(name) if area.type == "partition" and directory in ("/", "/dev") else None
 
 
 def _numbers(root: str = "/") -> list[int]:
     names = os.listdir(os.path.join(root, "sys/block"))
-    return sorted(number for name in names if (number := _number(f"/dev/{name}")) is not None)
+    return sorted(number for name in names if (number := _number(name)) is not None)
+
+
+def _active() -> set[int | None]:
+    return set(map(_number_of, swaps.read()))
 
 
 def _read(path: str) -> tuple[Header, str] | None:
@@ -245,10 +259,9 @@ def _read(path: str) -> tuple[Header, str] | None:
 
 def _left_over() -> Iterator[int]:
     """Our devices that are not active: their maker was killed, or somebody else took the area down."""
-    active = {area.name for area in swaps.read()}
+    active = _active()
     for number in _numbers():
-        path = f"/dev/zram{number}"
-        if path not in active and _is_set_up(number) and _read(path) is not None:
+        if number not in active and _is_set_up(number) and _read(f"/dev/zram{number}") is not None:
             yield number
 
 
@@ -272,12 +285,11 @@ def _recover(journal: Journal) -> None:
     if before is None:
         return
     journal.clear()
-    active = {area.name for area in swaps.read()}
+    active = _active()
     for number in _numbers():
-        path = f"/dev/zram{number}"
-        if str(number) not in before and path not in active:
+        if str(number) not in before and number not in active:
             report.warn(
-                path,
+                f"/dev/zram{number}",
                 "may be left from a killed run: nothing on it says so",
                 f"if so: {_hint(number)}",
             )

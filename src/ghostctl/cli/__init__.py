@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from io import TextIOWrapper
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 class Terminated(BaseException):
@@ -16,6 +18,15 @@ class Terminated(BaseException):
 
 def _on_sigterm(_signal: int, _frame: object) -> NoReturn:
     raise Terminated
+
+
+def catch_signals() -> None:
+    """From here on a signal is an exception: there may be something to clean up.
+
+    Not before: inside an import Python prints such an exception, and may drop it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _die_of(number: signal.Signals) -> NoReturn:
@@ -38,14 +49,15 @@ def _open_standard_files() -> None:
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="backslashreplace")
 
 
 def main() -> NoReturn:
     """Runs the command line and exits with the status of section EXIT STATUS in ghostctl(8)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_files()
-    signal.signal(signal.SIGTERM, _on_sigterm)
     status = 1
     try:
         from .program import run

@@ -32,7 +32,9 @@ def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -
         with ghostfile.look(path) as file:
             have = file.require_header()
     else:
-        with ghostwrite.change(path) as (file, old):
+        with ghostfile.look(path, write=True) as file:
+            ghostwrite.refuse_active(file)
+            old = ghostwrite.require_sound_ghost(file)
             have = old._replace(
                 uuid=old.uuid if uuid is None else uuid,
                 volume_name=old.volume_name if label is None else label.ljust(16, b"\0"),

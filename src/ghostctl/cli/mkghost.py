@@ -105,7 +105,7 @@ def command(
 
     def announce(made: header.Header) -> None:
         if as_json:
-            click.echo(output.json_text(_document(file, made, dry_run)))
+            click.echo(output.json_text(_document(file, made, True, dry_run)))
         elif not report.quiet:
             usable = made.size - made.page_size
             click.echo(
@@ -116,11 +116,15 @@ def command(
             click.echo(f"{name}, UUID={made.uuid_text}" if made.uuid_text else f"{name}, no UUID")
         sys.stdout.flush()
 
-    if not ghostwrite.create(file, request, announce=announce, dry_run=dry_run):
+    def unchanged(have: header.Header) -> None:
         report.trace(f"{file}: already the ghost asked for")
+        if as_json:
+            click.echo(output.json_text(_document(file, have, False, dry_run)))
+
+    ghostwrite.create(file, request, announce=announce, unchanged=unchanged, dry_run=dry_run)
 
 
-def _document(path: str, made: header.Header, dry_run: bool) -> dict[str, object]:
+def _document(path: str, made: header.Header, changed: bool, dry_run: bool) -> dict[str, object]:
     return {
         "file": path,
         "ghost_version": made.ghost_version,
@@ -130,5 +134,6 @@ def _document(path: str, made: header.Header, dry_run: bool) -> dict[str, object
         "label": made.label_text,
         "uuid": made.uuid_text,
         "endianness": made.byteorder,
+        "changed": changed,
         "dry_run": dry_run,
     }

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from .. import backends, lookup, swaps
-from ..errors import NotFound, UsageError
+from ..errors import Denied, NotFound, UsageError
 from .options import area_specs, define, each, every, taking_down
 
 
@@ -32,6 +34,8 @@ def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) ->
     if bool(specs) == every_area:
         raise UsageError("off: give either SPEC or --all", hint="try 'ghostctl off --help'")
     if every_area:
+        if os.geteuid() != 0:
+            raise Denied("only root can deactivate swap areas", path="--all")
         areas = swaps.read()[::-1]
         if kind == "ghost":
             ghosts = backends.find(areas)
@@ -45,6 +49,8 @@ def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) ->
 def _find(spec: str) -> swaps.Area:
     try:
         return lookup.find_active(spec, swaps.read())
-    except NotFound:
+    except NotFound as error:
         backends.recover()
+        if os.geteuid() != 0 and error.hint is None:
+            error.hint = "areas that stand in for ghosts are seen by root only"
         raise

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 
 import click
 
@@ -57,20 +59,29 @@ def _with_options(
     return request, nofail
 
 
+_SHORT_DISCARD = re.compile("-([aefhqv]*)d=?(.*)", re.DOTALL)
+"""-d may follow other letters that take no value."""
+
+
 class _Command(click.Command):
     """Takes -d and --discard with and without a value, as getopt(3) takes an optional argument."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
-        return super().parse_args(ctx, [*map(_discard_option, args[:end]), *args[end:]])
+        options = [option for arg in args[:end] for option in _discard_option(arg)]
+        return super().parse_args(ctx, [*options, *args[end:]])
 
 
-def _discard_option(arg: str) -> str:
-    if arg in ("-d", "--discard"):
-        return "--discard=all"
-    if arg.startswith("-d"):
-        return f"--discard={arg[2:]}"
-    return arg
+def _discard_option(arg: str) -> Iterator[str]:
+    if arg == "--discard":
+        yield "--discard=all"
+    elif found := _SHORT_DISCARD.fullmatch(arg):
+        flags, policy = found.groups()
+        if flags:
+            yield f"-{flags}"
+        yield f"--discard={policy or 'all'}"
+    else:
+        yield arg
 
 
 @define("on", cls=_Command)
@@ -102,7 +113,7 @@ def _discard_option(arg: str) -> str:
     metavar="PATH",
     help="Read this file instead of /etc/fstab.",
 )
-@click.option("--fixpgsz", is_flag=True, help="Rewrite a ghost that was made for another page size.")
+@click.option("-f", "--fixpgsz", is_flag=True, help="Rewrite a ghost that was made for another page size.")
 @click.option(
     "--backend",
     type=click.Choice(["auto", *backends.NAMES]),
@@ -120,7 +131,7 @@ def _discard_option(arg: str) -> str:
     "--memory-limit", type=sizes.parse, metavar="SIZE", help="Memory that zram may take (default: no limit)."
 )
 @click.option("--enable-zswap", is_flag=True, help="Turn zswap on when it is off.")
-@click.option("-f", "--force", is_flag=True, help="Warn where a check would refuse.")
+@click.option("--force", is_flag=True, help="Warn where a check would refuse.")
 def command(
     specs: tuple[str, ...],
     every_ghost: bool,

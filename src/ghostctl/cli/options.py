@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .. import report
+from .. import report, sizes
 from ..errors import ALL_FAILED, SOME_FAILED, Error, UsageError, exit_status
 
 if TYPE_CHECKING:
     from ..swaps import Area
-
-LABEL_BYTES = 15
-"""As in `header`, which a command without header should not have to import."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -87,12 +84,12 @@ def label(text: str) -> bytes:
     try:
         decoded = data.decode("utf-8")
     except UnicodeDecodeError:
-        raise UsageError(f"label {text!r} is not UTF-8") from None
-    if not all(char.isprintable() for char in decoded):
-        raise UsageError(f"label {text!r} has control characters")
-    if len(data) <= LABEL_BYTES:
+        raise UsageError(f"label '{text}' is not UTF-8") from None
+    if not decoded.isprintable():
+        raise UsageError(f"label '{text}' has unprintable characters")
+    if len(data) <= sizes.LABEL_BYTES:
         return data
-    cut = data[:LABEL_BYTES].decode("utf-8", "ignore")
+    cut = data[: sizes.LABEL_BYTES].decode("utf-8", "ignore")
     report.warn(None, f"label was truncated to {cut!r}")
     return cut.encode()
 
@@ -192,7 +189,7 @@ def every(items: Iterable[Item], action: Callable[[Item], None]) -> int:
 
 def taking_down(area: Area, force: bool = False) -> None:
     """Deactivates an area; on a terminal with a bar while its pages come back."""
-    from .. import activation
+    from .. import activation, swaps
     from . import Terminated
 
     bar = None
@@ -203,7 +200,10 @@ def taking_down(area: Area, force: bool = False) -> None:
     try:
         activation.deactivate(area, force=force, progress=bar.update if bar else None)
     except (KeyboardInterrupt, Terminated):
-        report.error(Error("interrupted, still active", path=area.name))
+        if bar:
+            bar.close()
+        still = any(other.name == area.name for other in swaps.read())
+        report.error(Error(f"interrupted, {'still' if still else 'no longer'} active", path=area.name))
         raise
     finally:
         if bar:

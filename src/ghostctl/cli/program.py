@@ -10,6 +10,7 @@ import click
 
 from .. import report
 from ..errors import FAILED, USAGE, Error, exit_status
+from . import catch_signals
 from .options import common_params
 
 COMMANDS = {
@@ -45,6 +46,7 @@ class _Commands(click.Group):
             return None
         command = import_module(f".{cmd_name}", __package__).command
         assert isinstance(command, click.Command)
+        catch_signals()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

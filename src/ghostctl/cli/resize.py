@@ -7,21 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import ghostfile, ghostwrite, output, sizes
-from ..errors import NotFound
+from .. import ghostfile, ghostwrite, lookup, output, sizes, swaps
 from .options import define, json_option, locate, taking_down
 
 if TYPE_CHECKING:
     from ..swaps import Area
-
-
-def _active(path: str) -> Area | None:
-    from .. import lookup, swaps
-
-    try:
-        return lookup.find_active(path, swaps.read())
-    except NotFound:
-        return None
 
 
 def _backend(area: Area) -> str:
@@ -51,19 +41,21 @@ def command(spec: str, size: int, cycle: bool, as_json: bool) -> None:
     Label and UUID stay. An active ghost is refused without --cycle.
     """
     path = locate(spec)
-    area = _active(path) if cycle else None
-    with ghostfile.look(path) as file:
+    with ghostfile.look(path, write=True) as file:
+        area = lookup.active_area(file, swaps.read()) if cycle else None
+        if area is None:
+            ghostwrite.refuse_active(file)
         # before anything is taken down
-        sizes.to_pages(size, file.require_header().page_size)
-    backend = _backend(area) if area else None
-    if area:
-        taking_down(area)
-    try:
-        with ghostwrite.change(path) as (file, old):
-            new = ghostwrite.resize(file, old, sizes.to_pages(size, old.page_size))
-    finally:
-        if area and backend:
-            _reactivate(path, area, backend)
+        new = ghostwrite.resized(file, size)
+        if area is None:
+            ghostwrite.rewrite(file, new)
+        else:
+            backend = _backend(area)
+            taking_down(area)
+            try:
+                ghostwrite.rewrite(file, new)
+            finally:
+                _reactivate(path, area, backend)
     if as_json:
         click.echo(
             output.json_text(

@@ -173,13 +173,13 @@ def command(
             areas = [area for area in areas if area.type in types.split(",")]
         return areas, status
 
-    def show(areas: list[swaps.Area]) -> list[str]:
+    def show(areas: list[swaps.Area], every: list[swaps.Area]) -> list[str]:
         rows = [_Row(area) for area in areas]
         lines = output.table(chosen, rows, headings=not noheadings, raw=raw, in_bytes=in_bytes)
         if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
             if not rows and types is None:
                 lines.append("no active swap area")
-            lines += _zswap_lines(areas)
+            lines += _zswap_lines(every)
         return lines
 
     if interval is not None:
@@ -187,18 +187,21 @@ def command(
 
         # what an area that is not active now has to say would stand in the picture
         report.quiet = True
-        watch(interval, lambda areas: show(choose(areas)[0]))
+        watch(interval, lambda every: show(choose(every)[0], every))
         return 0
-    areas, status = choose(swaps.read())
+    every = swaps.read()
+    areas, status = choose(every)
     if report.quiet:
         return status
     if openmetrics:
-        click.echo(_metrics(areas), nl=False)
+        click.echo(_metrics(areas, every), nl=False)
         return status
     if as_json:
-        click.echo(output.json_text(_document(chosen, [_Row(area) for area in areas], show_zswap)))
+        rows = output.objects(chosen, map(_Row, areas))
+        state = _zswap_object(every) if show_zswap is not False else None
+        click.echo(output.json_text({"swapareas": rows, "zswap": state}))
         return status
-    for line in show(areas):
+    for line in show(areas, every):
         click.echo(line)
     return status
 
@@ -219,28 +222,22 @@ def _named(specs: tuple[str, ...], areas: list[swaps.Area]) -> tuple[list[swaps.
     return found, status
 
 
-def _document(columns: list[Column[_Row]], rows: list[_Row], show_zswap: bool | None) -> dict[str, object]:
-    from .. import zswap
+def _zswap_object(areas: list[swaps.Area]) -> dict[str, object] | None:
+    from .. import capacity, zswap
 
-    areas = output.objects(columns, rows)
-    state = zswap.read() if show_zswap is not False else None
+    state = zswap.read()
     if state is None:
-        return {"swapareas": areas, "zswap": None}
-    from .. import capacity
-
-    found = capacity.measure((row.area for row in rows), state)
+        return None
+    found = capacity.measure(areas, state)
     return {
-        "swapareas": areas,
-        "zswap": {
-            **state._asdict(),
-            "ratio": state.ratio and round(state.ratio, 2),
-            "ghosts_free": found and found.free,
-            "ghosts_available": found and found.available,
-        },
+        **state._asdict(),
+        "ratio": state.ratio and round(state.ratio, 2),
+        "ghosts_free": found and found.free,
+        "ghosts_available": found and found.available,
     }
 
 
-def _metrics(areas: list[swaps.Area]) -> str:
+def _metrics(shown: list[swaps.Area], areas: list[swaps.Area]) -> str:
     from .. import kernel, metrics, zswap
 
     try:
@@ -248,7 +245,7 @@ def _metrics(areas: list[swaps.Area]) -> str:
     except OSError as error:
         report.trace(report.describe(error))
         events = {}
-    return metrics.openmetrics(metrics.families(areas, zswap.read(), events, zswap.read_debug()))
+    return metrics.openmetrics(metrics.families(shown, areas, zswap.read(), events, zswap.read_debug()))
 
 
 def _zswap_lines(areas: list[swaps.Area]) -> Iterator[str]:

@@ -12,7 +12,7 @@ import termios
 import time
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 from .. import capacity, kernel, report, swaps, zswap
@@ -158,10 +158,11 @@ def watch(seconds: float, describe: Describe) -> None:
             print(*lines, "", sep="\n", flush=True)
         return
     screen = _Screen()
-    with open(swaps.PROC_SWAPS, "rb", buffering=0) as proc_swaps, _signals(screen) as woken:
-        # the kernel says POLLPRI when an area comes or goes
-        poll.register(proc_swaps, select.POLLPRI)
-        poll.register(woken, select.POLLIN)
+    with ExitStack() as stack:
+        poll.register(stack.enter_context(_signals(screen)), select.POLLIN)
+        with suppress(FileNotFoundError):
+            # the kernel says POLLPRI when an area comes or goes
+            poll.register(stack.enter_context(open(swaps.PROC_SWAPS, "rb", buffering=0)), select.POLLPRI)
         if sys.stdin.isatty():
             poll.register(0, select.POLLIN)
         screen.enter()
