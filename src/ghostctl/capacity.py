@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .sizes import human
+from .sizes import MAX_PAGES, human, page_size
 from .swaps import Area
 from .zswap import Zswap
 
@@ -70,8 +70,8 @@ def ratio(state: Zswap | None) -> tuple[float, bool]:
     return min(ASSUMED_RATIO, _MOST_BY_ZPOOL.get(zpool, ASSUMED_RATIO)), False
 
 
-def pool_holds(state: Zswap | None, at: float | None = None) -> int | None:
-    """Bytes of pages that a full pool holds `at` a ratio (default: as `ratio`).
+def pool_holds(state: Zswap | None) -> int | None:
+    """Bytes of pages that a full pool holds at the `ratio`.
 
     0 without zswap or with zswap off; None where the limit of the pool is not known.
     """
@@ -79,7 +79,7 @@ def pool_holds(state: Zswap | None, at: float | None = None) -> int | None:
         return 0
     if state.pool_limit is None:
         return None
-    return int(state.pool_limit * (at or ratio(state)[0]))
+    return int(state.pool_limit * ratio(state)[0])
 
 
 def measure(areas: Iterable[Area], state: Zswap | None) -> Capacity | None:
@@ -107,4 +107,4 @@ def recommended_size(holds: int) -> int:
 
     What a pool `holds` is known at a ratio that the next pages need not have: a tenth stays free.
     """
-    return holds * 9 // 10 >> 20 << 20
+    return min(holds * 9 // 10, MAX_PAGES * page_size()) >> 20 << 20

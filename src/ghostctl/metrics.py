@@ -9,14 +9,14 @@ from typing import Literal, NamedTuple
 from . import capacity
 from .report import escape
 from .swaps import Area
-from .zswap import Zswap
+from .zswap import EVENTS, Zswap
 
 _EVENTS = {
-    "pswpin": ("swap_in", "Pages read from swap areas."),
-    "pswpout": ("swap_out", "Pages written to swap areas."),
-    "zswpin": ("zswap_in", "Pages that came back from zswap."),
-    "zswpout": ("zswap_out", "Pages that zswap took."),
-    "zswpwb": ("zswap_written_back", "Pages that zswap wrote back to an area."),
+    "pswpin": "swap_in",
+    "pswpout": "swap_out",
+    "zswpin": "zswap_in",
+    "zswpout": "zswap_out",
+    "zswpwb": "zswap_written_back",
 }
 
 
@@ -55,8 +55,8 @@ def families(
 ) -> Iterator[Family]:
     """What is known, and nothing for what this kernel or user cannot know.
 
-    Those of `areas` that are `shown` have samples of their own. `events` are from /proc/vmstat, `debug` from
-    zswap's directory in debugfs.
+    Those of `areas` that are `shown` have samples of their own. `events` are those of `zswap.EVENTS`,
+    `debug` from zswap's directory in debugfs.
     """
     if shown:
         # of two that nothing tells apart, one: a sample must not come twice
@@ -69,9 +69,9 @@ def families(
         yield _bytes("ghosts_free", "Free slots of the ghosts: what SwapFree promises.", found.free)
         if found.available is not None:
             yield _bytes("ghosts_available", "What the ghosts can really still take.", found.available)
-    for event, (name, text) in _EVENTS.items():
+    for event, name in _EVENTS.items():
         if event in events:
-            yield Family(name, "counter", text, [({}, events[event])], "pages")
+            yield Family(name, "counter", _sentence(EVENTS[event]), [({}, events[event])], "pages")
     if "pool_limit_hit" in debug:
         text = "Times that zswap's pool was full."
         yield Family("zswap_pool_limit_hits", "counter", text, [({}, debug["pool_limit_hit"])])
@@ -82,6 +82,10 @@ def families(
     ]
     if rejected:
         yield Family("zswap_rejected", "counter", "Pages that zswap refused.", rejected, "pages")
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
 
 
 def _bytes(name: str, text: str, value: int) -> Family:

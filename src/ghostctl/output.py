@@ -54,6 +54,22 @@ def _raw(text: str) -> str:
     )
 
 
+def width(text: str) -> int:
+    """Cells of a terminal that the text takes: East Asian wide characters take two, accents none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def cut(text: str, cells: int) -> str:
+    """As much of the start of the text as fits."""
+    while width(text) > cells:
+        text = text[: max(cells, 0) if text.isascii() else -1]
+    return text
+
+
 def table(
     columns: Sequence[Column[Row]],
     rows: Iterable[Row],
@@ -71,14 +87,13 @@ def table(
         return [" ".join(map(_raw, line)) for line in cells[shown]]
     # what looks like an escape is one
     cells = [[escape(cell.replace("\\x", "\\x5cx")) for cell in line] for line in cells]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        " ".join(
-            cell.ljust(width) if column.kind == "text" else cell.rjust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        ).rstrip()
-        for line in cells[shown]
-    ]
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+
+    def pad(cell: str, to: int, column: Column[Row]) -> str:
+        blanks = " " * (to - width(cell))
+        return cell + blanks if column.kind == "text" else blanks + cell
+
+    return [" ".join(map(pad, line, widths, columns)).rstrip() for line in cells[shown]]
 
 
 def objects(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> list[dict[str, Value]]:

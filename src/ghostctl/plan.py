@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from . import capacity, fstab, kernel, sample, zswap
+from . import capacity, fstab, kernel, zswap
 from .errors import Error, NotFound
 from .sizes import human, page_size
 from .swaps import Area
@@ -51,43 +50,47 @@ def processes(pids: Iterable[int] | None = None) -> tuple[list[int], list[int]]:
     import psutil
 
     found = []
-    for process in psutil.process_iter() if pids is None else map(_process, pids):
-        try:
-            memory = process.memory_info()
-        except psutil.Error:
-            continue
-        if memory.rss > memory.shared:
-            found.append((memory.rss - memory.shared, process.pid))
+    try:
+        for pid in psutil.pids() if pids is None else pids:
+            try:
+                memory = psutil.Process(pid).memory_info()
+            except psutil.Error:
+                # gone, or somebody else's
+                continue
+            if memory.rss > memory.shared:
+                found.append((memory.rss - memory.shared, pid))
+    except (LookupError, ValueError):
+        raise Error("is not what it should be", path="/proc") from None
     found.sort(reverse=True)
     found = found[:_PROCESSES]
     return [pid for _, pid in found], [size for size, _ in found]
 
 
-def _process(pid: int) -> Any:
-    import psutil
-
-    try:
-        return psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        raise NotFound("no such process", path=str(pid)) from None
-
-
 def in_cgroup(path: str) -> list[int]:
     """The processes in a cgroup and below it. Raises `OSError`."""
-    files = sorted(Path(path).rglob("cgroup.procs"))
-    if not files:
+    pids: list[int] = []
+    if not os.path.exists(os.path.join(path, "cgroup.procs")):
         raise NotFound("not a cgroup", path=path)
-    return [int(pid) for file in files for pid in file.read_text(encoding="ascii").split()]
+    for directory, _, _ in os.walk(path):
+        try:
+            with open(os.path.join(directory, "cgroup.procs"), encoding="ascii") as file:
+                pids += map(int, file)
+        except FileNotFoundError:
+            # removed just now
+            continue
+    return pids
 
 
 def sampled(state: zswap.Zswap | None, pids: Iterable[int] | None = None) -> Ratio | None:
     """The ratio of a sample of memory; None when there is none that may be read."""
+    from . import sample
+
     found = sample.measure(sample.read(*processes(pids)), state.compressor if state else None)
     if found is None:
         return None
     text = f"{found.pages} pages of memory compressed with {found.library}"
     if found.incompressible:
-        text += f", {100 * found.incompressible // found.pages}% of them do not compress and are left out"
+        text += f", {found.incompressible} of them do not compress and are left out"
     return Ratio(found.ratio, "sampled", text)
 
 
@@ -103,16 +106,22 @@ def memory() -> int:
     """Memory of this machine in bytes."""
     import psutil
 
-    return int(psutil.virtual_memory().total)
+    try:
+        return int(psutil.virtual_memory().total)
+    except (LookupError, ValueError):
+        raise Error("is not what it should be", path="/proc/meminfo") from None
 
 
-def alternatives(total: int, percents: Iterable[int], at: float) -> list[Alternative]:
-    """What follows from limits of the pool, in percent of the memory `total`."""
+def alternatives(total: int, percents: Iterable[int], at: float, promised: int = 0) -> list[Alternative]:
+    """What follows from limits of the pool, in percent of the memory `total`.
+
+    `promised` bytes of what the pool holds are those of other ghosts.
+    """
     found = []
     for percent in percents:
         pool = zswap.pool_limit(percent, total)
         holds = int(pool * at)
-        size = capacity.recommended_size(holds)
+        size = capacity.recommended_size(max(holds - promised, 0))
         slots = kernel.slot_memory(size // page_size())
         found.append(Alternative(percent, pool, holds, size, slots, total - pool - slots))
     return found
@@ -125,12 +134,13 @@ def percents(state: zswap.Zswap | None, asked: int | None) -> tuple[int, list[in
     return chosen, sorted({chosen, *_PERCENTS})
 
 
-def priority(areas: Sequence[Area], path: str) -> int:
-    """That of the area `path`, or one above that of every active area."""
-    own = next((area.prio for area in areas if area.path == path), None)
-    if own is not None and own >= 0:
-        return own
-    return min(max((area.prio + 1 for area in areas), default=0) or _PRIORITY, _LARGEST_PRIORITY)
+def priority(own: Area | None, others: Iterable[Area]) -> int:
+    """That of the ghost's `own` area, or one above those of all `others`."""
+    if own is not None and own.prio >= 0:
+        return own.prio
+    # what the kernel chose is negative, and below any that is given
+    top = max((area.prio for area in others), default=-1)
+    return _PRIORITY if top < 0 else min(top + 1, _LARGEST_PRIORITY)
 
 
 def commands(
@@ -138,12 +148,21 @@ def commands(
     path: str,
     prio: int,
     state: zswap.Zswap | None,
-    areas: Iterable[Area],
+    *,
+    active: bool = False,
     fallback: str | None = None,
 ) -> list[str]:
-    """The commands that set it up, or change what is there to it; `fallback` for kernels without ghosts."""
+    """The commands that set it up, or change what is there to it; `fallback` for kernels without ghosts.
+
+    Raises `Error` when there is nothing to set up.
+    """
     if chosen.size < 1 << 20:
-        raise Error(f"a pool of {human(chosen.pool)} holds next to nothing", hint="--pool-percent")
+        raise Error(
+            f"a pool of {human(chosen.pool)} holds next to nothing beside the ghosts that are active",
+            hint="--pool-percent",
+        )
+    if chosen.left <= 0:
+        raise Error("pool and slots would take all memory", hint="--pool-percent, or a smaller --ratio")
     setting = [] if state is not None and state.enabled else ["enabled=yes"]
     if state is None or state.max_pool_percent != chosen.percent:
         setting.append(f"max_pool_percent={chosen.percent}")
@@ -154,7 +173,7 @@ def commands(
         lines.append(f"ghostctl resize --cycle {quoted} {_size(chosen)}")
     else:
         lines.append(f"ghostctl mkghost -s {_size(chosen)} {quoted}")
-    if not any(area.path == path for area in areas):
+    if not active:
         option = f"--fallback {fallback} " if fallback else ""
         lines.append(f"ghostctl on {option}-p {prio} {quoted}")
     return lines

@@ -42,7 +42,8 @@ def describe(error: Error | OSError) -> str:
     if isinstance(error, OSError) and error.strerror is not None:
         if error.filename is None:
             return error.strerror
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+        name = error.filename
+        return f"{os.fsdecode(name) if isinstance(name, str | bytes) else name}: {error.strerror}"
     return str(error)
 
 

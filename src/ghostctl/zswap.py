@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
 from . import kernel, sizes
 from .errors import Error, Unsupported, UsageError
+from .report import describe, trace
 
 PARAMETERS = "sys/module/zswap/parameters"
 DEBUG = "sys/kernel/debug/zswap"
@@ -23,6 +25,16 @@ _PERCENTS = {"max_pool_percent": 1, "accept_threshold_percent": 0}
 _TRUE, _FALSE = {"y", "yes", "1", "on", "true"}, {"n", "no", "0", "off", "false"}
 
 _MARK = "# Written by ghostctl zswap set --persist; ghostctl zswap set --forget removes it."
+
+
+EVENTS = {
+    "pswpin": "pages read from swap areas",
+    "pswpout": "pages written to swap areas",
+    "zswpin": "pages that came back from zswap",
+    "zswpout": "pages that zswap took",
+    "zswpwb": "pages that zswap wrote back to an area",
+}
+"""Counters of /proc/vmstat and what they count."""
 
 
 class Zswap(NamedTuple):
@@ -87,6 +99,16 @@ def read_debug(root: str = "/") -> dict[str, int]:
     return {name: number for name, number in numbers.items() if number is not None}
 
 
+def read_events(root: str = "/") -> dict[str, int]:
+    """Those of `EVENTS` that this kernel counts, in pages."""
+    try:
+        counters = kernel.read_vmstat(os.path.join(root, "proc/vmstat"))
+    except OSError as error:
+        trace(describe(error))
+        return {}
+    return {name: counters[name] for name in EVENTS if name in counters}
+
+
 def read(root: str = "/") -> Zswap | None:
     """The state of zswap; None where the kernel has none."""
     directory = os.path.join(root, PARAMETERS)
@@ -125,9 +147,12 @@ def read(root: str = "/") -> Zswap | None:
 
 
 def pool_limit(percent: int, total: int) -> int:
-    """Bytes that the pool may take of `total` bytes of memory: mm/zswap.c, zswap_max_pages(), whole pages."""
+    """Bytes that the pool may take of `total` bytes of memory: mm/zswap.c, zswap_max_pages(), whole pages.
+
+    The kernel takes any percentage; there is no more than all of it.
+    """
     page = sizes.page_size()
-    return total // page * percent // 100 * page
+    return total // page * min(percent, 100) // 100 * page
 
 
 def compressors(root: str = "/") -> list[str]:
@@ -228,13 +253,20 @@ def _tmpfiles(root: str) -> str:
 
 
 def _read_own(path: str) -> str | None:
+    text = ""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), encoding="utf-8") as file:
-            text = file.read()
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    except UnicodeDecodeError:
-        text = ""
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    else:
+        try:
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                text = os.read(fd, 1 << 16).decode("utf-8", "replace")
+        finally:
+            os.close(fd)
     if not text.startswith(_MARK):
         raise Error("was not written by ghostctl: left alone", path=path)
     return text

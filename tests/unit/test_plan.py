@@ -60,14 +60,20 @@ def test_commands_say_only_what_is_to_do() -> None:
     (row,) = plan.alternatives(GIB, [20], 3)
     on = Zswap(True, "lz4", 20, 90, False, None, 0, 0, GIB)
     rest = ["ghostctl mkghost -s 552M /g", "ghostctl on -p 7 /g"]
-    assert plan.commands(row, "/g", 7, on, []) == rest
-    assert plan.commands(row, "/g", 7, on._replace(enabled=False, max_pool_percent=50), []) == [
+    assert plan.commands(row, "/g", 7, on) == rest
+    assert plan.commands(row, "/g", 7, on._replace(enabled=False, max_pool_percent=50)) == [
         "ghostctl zswap set enabled=yes max_pool_percent=20 --persist",
         *rest,
     ]
     (tiny,) = plan.alternatives(16 << 20, [1], 1)
     with pytest.raises(Error, match="next to nothing"):
-        plan.commands(tiny, "/g", 7, on, [])
+        plan.commands(tiny, "/g", 7, on)
+    (beside,) = plan.alternatives(GIB, [20], 3, promised=GIB)
+    assert beside.size == 0
+    (large,) = plan.alternatives(GIB, [90], 1000)
+    assert large.size // PAGE <= sizes.MAX_PAGES
+    with pytest.raises(Error, match="all memory"):
+        plan.commands(large._replace(left=-1), "/g", 7, on)
 
 
 def test_commands_change_what_is_there(tmp_path: Path) -> None:
@@ -76,9 +82,8 @@ def test_commands_change_what_is_there(tmp_path: Path) -> None:
     ghost = tmp_path / "a ghost"
     ghost.touch()
     resize = f"ghostctl resize --cycle '{ghost}' 552M"
-    assert plan.commands(row, str(ghost), 7, on, []) == [resize, f"ghostctl on -p 7 '{ghost}'"]
-    active = Area(str(ghost), "ghost", 1 << 20, 0, 7)
-    assert plan.commands(row, str(ghost), 7, on, [active]) == [resize]
+    assert plan.commands(row, str(ghost), 7, on) == [resize, f"ghostctl on -p 7 '{ghost}'"]
+    assert plan.commands(row, str(ghost), 7, on, active=True) == [resize]
 
 
 def test_fstab_line_is_one_that_declares_it() -> None:
@@ -90,10 +95,12 @@ def test_fstab_line_is_one_that_declares_it() -> None:
 
 def test_priority_and_what_comes_after() -> None:
     disk, zram = Area("/swap", "file", 1 << 20, 0, 5), Area("/dev/sda2", "partition", 1 << 20, 1 << 19, -2)
-    assert plan.priority([], "/g") == 100
-    assert plan.priority([disk, zram], "/g") == 6
-    assert plan.priority([disk._replace(prio=32767)], "/g") == 32767
-    assert plan.priority([disk, disk._replace(name="/g", prio=2)], "/g") == 2
+    assert plan.priority(None, []) == 100
+    assert plan.priority(None, [zram]) == 100
+    assert plan.priority(None, [disk, zram]) == 6
+    assert plan.priority(None, [disk._replace(prio=32767)]) == 32767
+    assert plan.priority(disk._replace(name="/g", prio=2), [disk]) == 2
+    assert plan.priority(disk._replace(name="/g", prio=-3), [disk]) == 6
     assert plan.past([disk, zram], 100) == "the kernel goes on to /swap; 1.5G are free there"
     assert plan.past([disk], 5).startswith("no other area")
 
@@ -145,7 +152,6 @@ def test_a_sample_is_of_the_process() -> None:
 
 
 def test_no_such_process_or_cgroup(tmp_path: object) -> None:
-    with pytest.raises(NotFound):
-        plan.processes([2**22 + 1])
+    assert plan.processes([2**22 + 1]) == ([], [])
     with pytest.raises(NotFound):
         plan.in_cgroup(str(tmp_path))

@@ -8,7 +8,7 @@ import os
 import click
 
 from .. import backends, lookup, output, plan, swaps, zswap
-from ..errors import Denied, UsageError
+from ..errors import Denied, NotFound, UsageError
 from ..output import Column
 from ..report import escape
 from ..sizes import human, page_size
@@ -25,10 +25,9 @@ _COLUMNS: tuple[Column[plan.Alternative], ...] = (
 
 
 def _ratio(text: str) -> float:
-    try:
-        value = float(text.removesuffix(":1"))
-    except ValueError:
-        value = 0
+    number = text.removesuffix(":1")
+    # float() takes digits of every script, 1_0 and nan
+    value = float(number) if number.replace(".", "", 1).isdecimal() and number.isascii() else 0
     if not 1 <= value <= 1000:
         raise UsageError(f"invalid ratio {text!r}", hint="write for example 3 or 3.5:1")
     return value
@@ -59,19 +58,23 @@ def command(
     found = _find_ratio(state, ratio, pid, cgroup)
     chosen, percents = plan.percents(state, pool_percent)
     total = plan.memory()
-    rows = plan.alternatives(total, percents, found.value)
-    choice = next(row for row in rows if row.percent == chosen)
     path = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
-    prio = plan.priority(areas, path)
+    own = next((active.area for active in backends.find(areas).values() if active.ghost == path), None)
+    others = [area for area in areas if area != own]
+    promised = sum(area.size for area in others if area.is_ghost)
+    rows = plan.alternatives(total, percents, found.value, promised)
+    choice = next(row for row in rows if row.percent == chosen)
+    prio = plan.priority(own, others)
     fallback = _fallback()
-    commands = plan.commands(choice, path, prio, state, areas, fallback)
-    line, past = plan.fstab_line(choice, path, prio, fallback), plan.past(areas, prio)
+    commands = plan.commands(choice, path, prio, state, active=own is not None, fallback=fallback)
+    line, past = plan.fstab_line(choice, path, prio, fallback), plan.past(others, prio)
     if as_json:
         document = {
             "memory": total,
             "page_size": page_size(),
             "ratio": round(found.value, 2),
             "ratio_source": found.source,
+            "promised": promised,
             "alternatives": [row._asdict() for row in rows],
             "chosen": choice._asdict(),
             "commands": commands,
@@ -82,7 +85,10 @@ def command(
         return
     compressor = f", {state.compressor}" if state is not None and state.compressor else ""
     click.echo(f"memory {human(total)}, pages of {human(page_size())}{compressor}")
-    click.echo(f"ratio {found.value:.1f}:1, {found.source}: {escape(found.text)}\n")
+    click.echo(f"ratio {found.value:.1f}:1, {found.source}: {escape(found.text)}")
+    if promised:
+        click.echo(f"other ghosts declare {human(promised)} of what the pool holds")
+    click.echo()
     for text in output.table(_COLUMNS, rows):
         click.echo(text)
     click.echo(f"\nFor a pool of {chosen}%:")
@@ -105,6 +111,8 @@ def _find_ratio(
         return plan.Ratio(given, "given", "--ratio")
     if pid is None and cgroup is None:
         return plan.ratio(state)
+    if pid is not None and not os.path.exists(f"/proc/{pid}"):
+        raise NotFound("no such process", path=str(pid))
     pids = [pid] if pid is not None else plan.in_cgroup(str(cgroup))
     found = plan.sampled(state, pids)
     if found is None:

@@ -177,7 +177,7 @@ def command(
         rows = [_Row(area) for area in areas]
         lines = output.table(chosen, rows, headings=not noheadings, raw=raw, in_bytes=in_bytes)
         if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
-            if not rows and types is None:
+            if not rows and not specs and types is None:
                 lines.append("no active swap area")
             lines += _zswap_lines(every)
         return lines
@@ -187,8 +187,16 @@ def command(
 
         # what an area that is not active now has to say would stand in the picture
         report.quiet = True
-        watch(interval, lambda every: show(choose(every)[0], every))
-        return 0
+        status = 0
+
+        def view(every: list[swaps.Area]) -> list[str]:
+            nonlocal status
+            areas, status = choose(every)
+            missing = [] if areas or not specs else [f"not active: {' '.join(specs)}"]
+            return [*missing, *show(areas, every)]
+
+        watch(interval, view)
+        return status
     every = swaps.read()
     areas, status = choose(every)
     if report.quiet:
@@ -238,14 +246,10 @@ def _zswap_object(areas: list[swaps.Area]) -> dict[str, object] | None:
 
 
 def _metrics(shown: list[swaps.Area], areas: list[swaps.Area]) -> str:
-    from .. import kernel, metrics, zswap
+    from .. import metrics, zswap
 
-    try:
-        events = kernel.read_vmstat()
-    except OSError as error:
-        report.trace(report.describe(error))
-        events = {}
-    return metrics.openmetrics(metrics.families(shown, areas, zswap.read(), events, zswap.read_debug()))
+    found = metrics.families(shown, areas, zswap.read(), zswap.read_events(), zswap.read_debug())
+    return metrics.openmetrics(found)
 
 
 def _zswap_lines(areas: list[swaps.Area]) -> Iterator[str]:

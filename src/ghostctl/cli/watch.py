@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
-from .. import capacity, kernel, report, swaps, zswap
+from .. import capacity, output, report, swaps, zswap
 from ..sizes import human, page_size
 
 Describe = Callable[[list[swaps.Area]], list[str]]
@@ -43,10 +42,7 @@ class Snapshot(NamedTuple):
 
     @classmethod
     def take(cls) -> Snapshot:
-        try:
-            return cls(time.monotonic(), kernel.read_vmstat())
-        except OSError:
-            return cls(time.monotonic(), {})
+        return cls(time.monotonic(), zswap.read_events())
 
     def rates(self, before: Snapshot) -> Iterator[tuple[str, int]]:
         """Names and bytes a second since `before`, of what this kernel counts."""
@@ -67,7 +63,7 @@ def bar(share: float, width: int = _BAR) -> str:
 def read_pressure(path: str = "/proc/pressure/memory") -> str | None:
     """Share of time in which tasks waited for memory (Documentation/accounting/psi.rst), in words."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii", errors="replace") as file:
             lines = [line.split() for line in file]
     except OSError:
         return None
@@ -115,8 +111,8 @@ class _Screen:
 
     def show(self, lines: list[str]) -> None:
         # one write(2) of whole lines that clear only what they do not cover: nothing flickers
-        columns, rows = shutil.get_terminal_size()
-        shown = [report.escape(line)[: columns - 1] + _CLEAR_LINE for line in lines[:rows]]
+        columns, rows = os.get_terminal_size(sys.stdout.fileno())
+        shown = [output.cut(report.escape(line), columns - 1) + _CLEAR_LINE for line in lines[:rows]]
         self._write(_HOME + "\n".join(shown) + _CLEAR_BELOW)
 
     @staticmethod
@@ -127,18 +123,28 @@ class _Screen:
 
 @contextmanager
 def _signals(screen: _Screen) -> Iterator[int]:
-    """A descriptor that is readable after SIGWINCH; SIGTSTP gives the terminal back while it lasts."""
+    """A descriptor that is readable after SIGWINCH; other signals give the terminal back first."""
 
     def stop(_signal: int, _frame: object) -> None:
         screen.leave()
         os.kill(os.getpid(), signal.SIGSTOP)
         screen.enter()
 
+    def die(number: int, _frame: object) -> None:
+        screen.leave()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     old = signal.set_wakeup_fd(writing)
     handlers = {
         number: signal.signal(number, handler)
-        for number, handler in ((signal.SIGWINCH, lambda *_: None), (signal.SIGTSTP, stop))
+        for number, handler in (
+            (signal.SIGWINCH, lambda *_: None),
+            (signal.SIGTSTP, stop),
+            (signal.SIGQUIT, die),
+            (signal.SIGHUP, die),
+        )
     }
     try:
         yield reading

@@ -7,18 +7,11 @@ from typing import NamedTuple
 
 import click
 
-from .. import kernel, output, report, sizes, zswap
+from .. import output, report, sizes, zswap
 from ..errors import Unsupported, UsageError
 from ..output import Column
 from .options import common_params, json_option
 
-_EVENTS = {
-    "pswpin": "pages read from swap areas",
-    "pswpout": "pages written to swap areas",
-    "zswpin": "pages that came back from zswap",
-    "zswpout": "pages that zswap took",
-    "zswpwb": "pages written back from zswap to an area",
-}
 _DEBUG = {
     "decompress_fail": "pages that could not be decompressed",
     "pool_limit_hit": "times that the pool was full",
@@ -35,9 +28,11 @@ _DEBUG = {
 }
 _PARAMETERS = {
     "accept_threshold_percent": "a full pool takes pages again below this share of its limit",
-    "compressor": "",
-    "enabled": "",
+    "compressor": "what compresses the pages",
+    "enabled": "whether zswap takes pages",
     "max_pool_percent": "limit of the pool, in percent of memory",
+    "non_same_filled_pages_enabled": "take other pages than those of one repeated word",
+    "same_filled_pages_enabled": "keep no copy of pages of one repeated word",
     "shrinker_enabled": "write cold pages back before the pool is full",
     "zpool": "allocator",
 }
@@ -57,14 +52,17 @@ _COLUMNS: tuple[Column[_Line], ...] = (
 
 
 @click.group("zswap", invoke_without_command=True)
+@json_option
 @click.pass_context
-def command(ctx: click.Context) -> None:
+def command(ctx: click.Context, as_json: bool) -> None:
     """Show or set zswap, which holds the pages of ghosts.
 
     Without a command it shows, as "zswap show" does.
     """
     if ctx.invoked_subcommand is None:
-        ctx.invoke(show)
+        ctx.invoke(show, as_json=as_json)
+    elif as_json:
+        raise UsageError(f"zswap: --json goes behind {ctx.invoked_subcommand}")
 
 
 @command.command("show")
@@ -74,13 +72,13 @@ def show(as_json: bool = False) -> None:
     state = zswap.read()
     if state is None:
         raise Unsupported("this kernel has no zswap")
-    parameters, events, debug = zswap.read_parameters(), _events(), zswap.read_debug()
+    parameters, events, debug = zswap.read_parameters(), zswap.read_events(), zswap.read_debug()
     if as_json:
         click.echo(output.json_text(_document(state, parameters, events, debug)))
         return
     lines = [_Line(name, value, _PARAMETERS.get(name, "")) for name, value in parameters.items()]
     lines += _pool_lines(state)
-    lines += [_Line(name, str(value), _EVENTS[name]) for name, value in events.items()]
+    lines += [_Line(name, str(value), zswap.EVENTS[name]) for name, value in events.items()]
     lines += [_Line(name, str(value), _DEBUG.get(name, "")) for name, value in debug.items()]
     for line in output.table(_COLUMNS, lines, headings=False):
         click.echo(line)
@@ -142,15 +140,6 @@ def _split(assignments: tuple[str, ...]) -> dict[str, str]:
     return values
 
 
-def _events() -> dict[str, int]:
-    try:
-        counters = kernel.read_vmstat()
-    except OSError as error:
-        report.trace(report.describe(error))
-        return {}
-    return {name: counters[name] for name in _EVENTS if name in counters}
-
-
 def _pool_lines(state: zswap.Zswap) -> list[_Line]:
     lines = []
     if state.stored is not None:
@@ -170,12 +159,10 @@ def _document(
     state: zswap.Zswap, parameters: dict[str, str], events: dict[str, int], debug: dict[str, int]
 ) -> dict[str, object]:
     return {
-        "parameters": parameters,
-        "stored": state.stored,
-        "pool": state.pool,
-        "pool_limit": state.pool_limit,
+        **state._asdict(),
         "ratio": state.ratio and round(state.ratio, 2),
         "fill": state.fill,
+        "parameters": parameters,
         "events": events,
         "debug": debug or None,
     }
