@@ -144,8 +144,8 @@ _ghostctl_on() {
     --discard) __ghostctl_words 'all once pages' ;;
     *)
         __ghostctl_options '-L --label -U --uuid -a --all -p --priority -d --discard -o --options -e
-            --ifexists -T --fstab --fixpgsz --backend --fallback --compressor --memory-limit --enable-zswap
-            -f --force' && __ghostctl_area
+            --ifexists -T --fstab -f --fixpgsz --backend --fallback --compressor --memory-limit --enable-zswap
+            --force' && __ghostctl_area
         ;;
     esac
 }
@@ -194,7 +194,7 @@ _ghostctl_plan() {
 }
 
 _ghostctl_zswap() {
-    __ghostctl_options '' && __ghostctl_words 'show set'
+    __ghostctl_options '--json' && __ghostctl_words 'show set'
 }
 
 _ghostctl_zswap_show() {

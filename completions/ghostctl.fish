@@ -143,14 +143,14 @@ complete -c ghostctl -n '__ghostctl_in on' -s o -l options -x -a "(__ghostctl_li
     -d 'Options as in fstab'
 complete -c ghostctl -n '__ghostctl_in on' -s e -l ifexists -d 'Skip areas that do not exist'
 complete -c ghostctl -n '__ghostctl_in on' -s T -l fstab -r -F -d 'Instead of /etc/fstab'
-complete -c ghostctl -n '__ghostctl_in on' -l fixpgsz -d 'Rewrite a ghost made for another page size'
+complete -c ghostctl -n '__ghostctl_in on' -s f -l fixpgsz -d 'Rewrite a ghost made for another page size'
 complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file ghostswap xswap zram' -d 'What realises a ghost'
 complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file ghostswap xswap zram)' \
     -d 'When the kernel takes no ghosts'
 complete -c ghostctl -n '__ghostctl_in on' -l compressor -x -a "$compressors" -d 'Compressor of zram'
 complete -c ghostctl -n '__ghostctl_in on' -l memory-limit -x -a "$sizes" -d 'Memory that zram may take'
 complete -c ghostctl -n '__ghostctl_in on' -l enable-zswap -d 'Turn zswap on when it is off'
-complete -c ghostctl -n '__ghostctl_in on' -s f -l force -d 'Warn where a check would refuse'
+complete -c ghostctl -n '__ghostctl_in on' -l force -d 'Warn where a check would refuse'
 
 # off
 complete -c ghostctl -n '__ghostctl_in off' -s a -l all -d 'All active ghosts'
@@ -189,6 +189,7 @@ complete -c ghostctl -n '__ghostctl_in plan' -l json -d 'Print one JSON object'
 # zswap
 complete -c ghostctl -n '__ghostctl_at zswap' -a show -d 'Show parameters and counters'
 complete -c ghostctl -n '__ghostctl_at zswap' -a set -d 'Set parameters'
+complete -c ghostctl -n '__ghostctl_at zswap' -l json -d 'Print one JSON object'
 complete -c ghostctl -n '__ghostctl_in zswap show' -l json -d 'Print one JSON object'
 complete -c ghostctl -n '__ghostctl_in zswap set' -a 'enabled=Y enabled=N' -d 'zswap on or off'
 complete -c ghostctl -n '__ghostctl_in zswap set' -a "compressor=$compressors" -d 'What compresses the pages'

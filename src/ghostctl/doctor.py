@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
-import stat
-import struct
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Literal, NamedTuple
 
-from . import backends, capacity, fstab, ghostfile, kernel, lookup, report, sizes, swaps, zswap
-from .errors import Error
-from .header import Header
+from . import backends, capacity, fstab, generator, kernel, lookup, sizes
+from .errors import NotAGhost, SizeError
+from .machine import Ghost, Machine
 from .sizes import human
 from .swaps import Area
 
@@ -39,161 +35,6 @@ class Finding(NamedTuple):
     """Commands for a shell, to be run in this order."""
 
 
-class Interfaces(NamedTuple):
-    """What the kernel offers; None: only a try (`probe`) could tell."""
-
-    file: bool | None
-    ghostswap: bool
-    xswap: bool
-    zram: bool
-
-    @property
-    def has_ghosts(self) -> bool | None:
-        """Whether any kind of ghost swap is there."""
-        return True if self.ghostswap or self.xswap else self.file
-
-    def __str__(self) -> str:
-        words = {True: "yes", False: "no", None: "unknown"}
-        return ", ".join(f"{name}: {words[value]}" for name, value in self._asdict().items())
-
-
-class Ghost(NamedTuple):
-    """A file that is, or is to be, a ghost."""
-
-    path: str
-    header: Header | None
-    problems: tuple[ghostfile.Problem, ...]
-    device: int
-    block: int | None
-    """Its place on the device in pages: what resume_offset= would be."""
-
-
-class Machine:
-    """What the checks look at, read when one asks for it. `root` is not "/" in tests only."""
-
-    def __init__(self, root: str = "/", probed: bool | None = None) -> None:
-        self.root = root
-        self.probed = probed
-
-    def at(self, path: str) -> str:
-        """Where a path of this machine really is."""
-        return os.path.join(self.root, path.lstrip("/"))
-
-    def text(self, path: str) -> str:
-        """A small file; empty when it is not there or not readable."""
-        try:
-            with open(self.at(path), encoding="utf-8", errors="surrogateescape") as file:
-                return file.read()
-        except OSError:
-            return ""
-
-    @cached_property
-    def areas(self) -> list[Area]:
-        return swaps.read(self.at(swaps.PROC_SWAPS))
-
-    @cached_property
-    def state(self) -> zswap.Zswap | None:
-        return zswap.read(self.root)
-
-    @cached_property
-    def realised(self) -> dict[str, backends.Realisation]:
-        return backends.find(self.areas)
-
-    @cached_property
-    def interfaces(self) -> Interfaces:
-        def offers(name: str) -> bool:
-            return name in backends.NAMES and backends.get(name).unavailable() is None
-
-        file = self.probed
-        if file is None and any(found.backend == "file" for found in self.realised.values()):
-            file = True
-        if file is None:
-            file = kernel.may_have_ghosts(self.at("proc/kallsyms"))
-            if file and os.path.isdir(self.at("sys/kernel/mm/xswap")):
-                # that interface has the same symbol
-                file = None
-        return Interfaces(file, offers("ghostswap"), offers("xswap"), offers("zram"))
-
-    @cached_property
-    def lines(self) -> list[fstab.Line]:
-        try:
-            return fstab.read(self.at(fstab.PATH))
-        except OSError:
-            return []
-
-    @cached_property
-    def ghosts(self) -> list[Ghost]:
-        """The ghosts in fstab, in the usual directory, and those that are active."""
-        found = {}
-        for path, is_wanted in self._candidates():
-            if path in found:
-                continue
-            try:
-                with ghostfile.look(self.at(path)) as file:
-                    if file.is_ghost or is_wanted(file):
-                        problems = tuple(ghostfile.verify(file))
-                        found[path] = Ghost(path, file.header, problems, file.st.st_dev, _block(file))
-            except (OSError, Error) as error:
-                report.trace(f"{path}: {error}", 2)
-        return list(found.values())
-
-    def _candidates(self) -> Iterator[tuple[str, Callable[[ghostfile.File], bool]]]:
-        """Paths, and which files there count even if they are no ghosts."""
-        for found in self.realised.values():
-            if found.ghost:
-                yield found.ghost, _is_anything
-        for line in fstab.iter_swap(self.lines):
-            if line.spec is not None and line.spec.startswith("/") and not line.spec.startswith("/dev/"):
-                yield line.spec, _is_anything if fstab.declares_ghost(line) else _is_nothing
-        try:
-            for name in sorted(os.listdir(self.at(lookup.GHOST_DIRECTORY))):
-                path = os.path.join(lookup.GHOST_DIRECTORY, name)
-                if not name.startswith(".") and stat.S_ISREG(os.lstat(self.at(path)).st_mode):
-                    yield path, _is_no_ordinary_area
-        except OSError:
-            return
-
-    def area_of(self, ghost: Ghost) -> Area | None:
-        """The active area that realises a ghost."""
-        return next((found.area for found in self.realised.values() if found.ghost == ghost.path), None)
-
-    def line_of(self, path: str) -> fstab.Line | None:
-        """The line of fstab that names a file."""
-        return next((line for line in fstab.iter_swap(self.lines) if line.spec == path), None)
-
-    @cached_property
-    def holds(self) -> int | None:
-        """Bytes of pages that zswap's pool holds, or would hold if zswap were on."""
-        return self.state and capacity.pool_holds(self.state._replace(enabled=True))
-
-    @property
-    def example(self) -> str:
-        """A ghost to name in a command: one of this machine's, or the usual one."""
-        return self.ghosts[0].path if self.ghosts else os.path.join(lookup.GHOST_DIRECTORY, "swap0")
-
-
-def _is_anything(_: ghostfile.File) -> bool:
-    return True
-
-
-def _is_nothing(_: ghostfile.File) -> bool:
-    return False
-
-
-def _is_no_ordinary_area(file: ghostfile.File) -> bool:
-    return file.header is None or file.header.ghost_version > 0
-
-
-def _block(file: ghostfile.File) -> int | None:
-    # include/uapi/linux/fs.h, FIGETBSZ and FIBMAP: root only
-    try:
-        size = struct.unpack("i", fcntl.ioctl(file.fd, 2, bytes(4)))[0]
-        first = struct.unpack("I", fcntl.ioctl(file.fd, 1, bytes(4)))[0]
-    except OSError:
-        return None
-    return int(first * size // sizes.page_size())
-
-
 def _check_kernel(machine: Machine) -> Iterator[Finding]:
     offers = machine.interfaces
     seen = f"{kernel.release()}: {offers}"
@@ -203,16 +44,16 @@ def _check_kernel(machine: Machine) -> Iterator[Finding]:
     elif stand_ins:
         yield Finding("OK", f"{seen}; ghosts are active by {', '.join(stand_ins)}")
     elif offers.file is None:
-        yield Finding("WARN", f"{seen}: only a try can tell", ("ghostctl doctor --probe",))
+        yield Finding("WARN", f"{seen}; only a try can tell", ("ghostctl doctor --probe",))
     elif offers.zram:
         make = () if machine.ghosts else (_make(machine, machine.example),)
         yield Finding(
             "FAIL",
-            f"{seen}: no ghost swap, but zram can stand in",
+            f"{seen}; no ghost swap, but zram can stand in",
             (*make, _on(machine)),
         )
     else:
-        yield Finding("FAIL", f"{seen}: no ghost swap, and nothing to stand in; another kernel is needed")
+        yield Finding("FAIL", f"{seen}; no ghost swap, and nothing to stand in: another kernel is needed")
 
 
 def _good_size(machine: Machine) -> str:
@@ -220,10 +61,13 @@ def _good_size(machine: Machine) -> str:
 
 
 def _make(machine: Machine, path: str, size: str | None = None, *options: str) -> str:
-    words = ("ghostctl", "mkghost", *options, "-s", size or _good_size(machine), path)
+    line = machine.line_of(path)
+    declared = line.option("x-ghost.size") if line is not None else None
+    words = ("ghostctl", "mkghost", *options, "-s", size or declared or _good_size(machine), path)
     parent = os.path.dirname(path)
-    mkdir = "" if os.path.isdir(machine.at(parent)) else f"mkdir -p {shlex.quote(parent)} && "
-    return mkdir + shlex.join(words)
+    # mkghost makes the usual directory
+    exists = parent == lookup.GHOST_DIRECTORY or os.path.isdir(machine.at(parent))
+    return ("" if exists else f"mkdir -p {shlex.quote(parent)} && ") + shlex.join(words)
 
 
 def _needs_zswap(machine: Machine) -> bool:
@@ -270,7 +114,10 @@ def _check_size(machine: Machine) -> Iterator[Finding]:
     if holds is None or not _needs_zswap(machine):
         yield Finding("OK", "no zswap to hold them")
         return
-    declared = sum(ghost.header.size for ghost in ghosts if ghost.header)
+    # an area without a file, or with one that this user may not read, promises as much as any
+    known = {area.name for area in map(machine.area_of, ghosts) if area}
+    others = [area for area in machine.areas if area.is_ghost and area.name not in known]
+    declared = sum(ghost.header.size for ghost in ghosts if ghost.header) + sum(area.size for area in others)
     seen = f"{human(declared)} declared, zswap's pool holds about {human(holds)}"
     if declared <= holds:
         yield Finding("OK", seen)
@@ -279,22 +126,22 @@ def _check_size(machine: Machine) -> Iterator[Finding]:
         area.name
         for area in machine.areas
         if not area.is_ghost
-        and all(found and area.prio > found.prio for found in map(machine.area_of, ghosts))
+        and all(found and area.prio > found.prio for found in (*map(machine.area_of, ghosts), *others))
     ]
     if above:
         yield Finding("OK", f"{seen}; {', '.join(above)} has the higher priority and takes the rest")
         return
-    largest = max(ghosts, key=lambda ghost: ghost.header.size if ghost.header else 0)
-    assert largest.header is not None
-    fits = f"{capacity.recommended_size(max(holds - (declared - largest.header.size), 0)) >> 20}M"
+    largest = max(ghosts, key=lambda ghost: ghost.header.size if ghost.header else 0, default=None)
+    size = largest.header.size if largest and largest.header else 0
+    fits = f"{capacity.recommended_size(max(holds - (declared - size), 0)) >> 20}M"
     fixes = []
-    if fits != "0M":
+    if largest and fits != "0M":
         quoted = shlex.quote(largest.path)
         cycle = "--cycle " if machine.area_of(largest) else ""
         fixes.append(f"ghostctl resize {cycle}{quoted} {fits}")
         line = machine.line_of(largest.path)
         if line is not None and line.option("x-ghost.size"):
-            fixes.append(_edit_fstab(largest.path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={fits}"))
+            fixes += _edit_fstab(largest.path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={fits}")
     yield Finding("FAIL", f"{seen}: once that is full, nothing goes on to another area", tuple(fixes))
 
 
@@ -303,21 +150,22 @@ def _by_zram(machine: Machine, ghost: Ghost) -> bool:
     return area is not None and machine.realised[area.name].backend == "zram"
 
 
-def _edit_fstab(path: str, pattern: str, replacement: str) -> str:
+def _edit_fstab(path: str, pattern: str, replacement: str) -> list[str]:
+    """The command; none for a name that no terminal shows as it is."""
+    if not path.isprintable():
+        return []
     name = fstab.encode(path).decode("utf-8", "surrogateescape")
     # the text is a pattern of sed, in which | stands for nothing
-    literal = "".join(
-        f"[{char}]" if char in ".*^$" else "\\" + char if char in "\\[]|" else char for char in name
-    )
+    literal = "".join(f"\\{char}" if char in ".*^$[]\\|" else char for char in name)
     script = f"\\|^[[:space:]]*{literal}[[:space:]]|s|{pattern}|{replacement}|"
-    return f"sed -i {shlex.quote(script)} /{fstab.PATH.lstrip('/')}"
+    return [f"sed -i {shlex.quote(script)} /{fstab.PATH.lstrip('/')}"]
 
 
 def _check_slots(machine: Machine) -> Iterator[Finding]:
     ghosts = [ghost for ghost in machine.ghosts if ghost.header]
     needed = sum(kernel.slot_memory(ghost.header.pages) for ghost in ghosts if ghost.header)
     total = sizes.ram_bytes()
-    seen = f"{human(needed)} of kernel memory for the slots of {len(ghosts)} ghosts"
+    seen = f"{human(needed)} of kernel memory for the slots of {_count(len(ghosts), 'ghost')}"
     if needed * _SLOT_MEMORY_SHARE > total:
         yield Finding("WARN", f"{seen}: more than {100 // _SLOT_MEMORY_SHARE}% of {human(total)}")
     else:
@@ -335,18 +183,25 @@ def _file_check(ids: frozenset[str] | None, fine: str) -> Callable[[Machine], It
                 continue
             found = True
             fixes = dict.fromkeys(_fix_file(machine, ghost, problem.id) for problem in problems)
+            is_ours = ghost.header is not None or machine.line_of(ghost.path) or machine.area_of(ghost)
             yield Finding(
-                "FAIL" if any(problem.severity == "error" for problem in problems) else "WARN",
+                "FAIL" if is_ours and any(problem.severity == "error" for problem in problems) else "WARN",
                 f"{ghost.path}: {'; '.join(problem.message for problem in problems)}",
                 tuple(filter(None, fixes)),
             )
-        if not found:
-            yield Finding("OK", fine.format(len(machine.ghosts)))
+        if machine.unreadable:
+            yield Finding("WARN", f"only root can look at {', '.join(machine.unreadable)}")
+        elif not found:
+            yield Finding("OK", fine.format(_count(len(machine.ghosts), "ghost")))
 
     return check
 
 
 _OWN_CHECK = frozenset({"pagesize", "holes", "mode", "owner"})
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _fix_file(machine: Machine, ghost: Ghost, problem: str) -> str:
@@ -361,7 +216,9 @@ def _fix_file(machine: Machine, ghost: Ghost, problem: str) -> str:
     size = line.option("x-ghost.size") if line else None
     if ghost.header is None:
         # whatever it is, it is not thrown away
-        return f"mv -n {quoted} {shlex.quote(path + '.old')} && {_make(machine, path, size)}"
+        away = path.replace(f"{lookup.GHOST_DIRECTORY}/", f"{os.path.dirname(lookup.GHOST_DIRECTORY)}/", 1)
+        move = f"mv -n {quoted} {shlex.quote(away + '.old')}"
+        return f"{move} && {_make(machine, path, size)}" if line else move
     if ghost.header.pages >= sizes.MIN_PAGES:
         size = str(ghost.header.size)
     if problem == "filesystem":
@@ -435,7 +292,7 @@ def _raise(machine: Machine, realisation: backends.Realisation, above: list[Area
         yield f"ghostctl on {fallback}-p {top + 1} {quoted}"
         line = machine.line_of(realisation.ghost)
         if line is not None and line.option("pri"):
-            yield _edit_fstab(realisation.ghost, "pri=-*[0-9]*", f"pri={top + 1}")
+            yield from _edit_fstab(realisation.ghost, "pri=-*[0-9]*", f"pri={top + 1}")
         return
     for other in above:
         quoted = shlex.quote(other.name)
@@ -451,7 +308,7 @@ def _check_fstab(machine: Machine) -> Iterator[Finding]:
             found = True
             yield finding
     if not found:
-        yield Finding("OK", f"{len(lines)} lines declare ghosts")
+        yield Finding("OK", f"{_count(len(lines), 'line')} for ghosts")
 
 
 def _is_ghost_line(line: fstab.Line) -> bool:
@@ -462,22 +319,40 @@ def _check_line(machine: Machine, line: fstab.Line) -> Iterator[Finding]:
     path = str(line.spec)
     where = f"line {line.number}, {path}"
     size = line.option("x-ghost.size")
-    if size is not None:
-        try:
-            sizes.to_pages(sizes.parse(size), sizes.page_size())
-        except Error as error:
-            good = _good_size(machine)
-            edit = _edit_fstab(path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={good}")
-            yield Finding("FAIL", f"{where}: {error.what}", (edit,))
-            size = good
-    if path.startswith("/") and not os.path.lexists(machine.at(path)):
-        yield Finding("FAIL", f"{where}: the file does not exist", (_make(machine, path, size),))
+    try:
+        if fstab.declares_ghost(line):
+            generator.units(line, fstab.PATH, "ghostctl")
+    except SizeError as error:
+        size = _good_size(machine)
+        edit = _edit_fstab(path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={size}")
+        yield Finding("FAIL", f"{where}: {error.what}", tuple(edit))
+    except generator.LineError as error:
+        yield Finding("FAIL", f"{where}: {error.what}")
+    if path.startswith("/"):
+        yield from _check_path(machine, path, where, size)
     if line.has_option("x-systemd.makefs"):
         edit = _edit_fstab(path, "x-systemd.makefs,*", "")
-        yield Finding("FAIL", f"{where}: systemd refuses x-systemd.makefs of a file", (edit,))
+        yield Finding("FAIL", f"{where}: systemd refuses x-systemd.makefs of a file", tuple(edit))
     if not line.has_option("nofail"):
         edit = _edit_fstab(path, r"\([[:space:]]swap[[:space:]]\{1,\}\)", r"\1nofail,")
-        yield Finding("WARN", f"{where}: no nofail, so a kernel without ghost swap fails the boot", (edit,))
+        yield Finding(
+            "WARN", f"{where}: no nofail, so a kernel without ghost swap fails the boot", tuple(edit)
+        )
+
+
+def _check_path(machine: Machine, path: str, where: str, size: str | None) -> Iterator[Finding]:
+    from . import ghostfile
+
+    if not os.path.lexists(machine.at(path)):
+        yield Finding("FAIL", f"{where}: the file does not exist", (_make(machine, path, size),))
+        return
+    try:
+        with ghostfile.look(machine.at(path)):
+            pass
+    except NotAGhost as error:
+        yield Finding("FAIL", f"{where}: {error.what}")
+    except OSError as error:
+        yield Finding("WARN", f"{where}: {error.strerror}")
 
 
 def _assignments(text: str) -> dict[str, str]:
@@ -600,25 +475,25 @@ CHECKS = (
     ),
     Check(
         "page-size",
-        _file_check(frozenset({"pagesize"}), "right in {} ghosts"),
+        _file_check(frozenset({"pagesize"}), "right in {}"),
         "A ghost is one page of the kernel that activates it: the magic stands at the end of the page. One "
         "made for pages of another size (arm64 has 4, 16 or 64 KiB) must be rewritten.",
     ),
     Check(
         "holes",
-        _file_check(frozenset({"holes"}), "none in {} ghosts"),
+        _file_check(frozenset({"holes"}), "none in {}"),
         "swapon(8) refuses a file whose allocated blocks are fewer than its size. Copying with cp --sparse "
         "or restoring a backup makes such files on filesystems with small blocks.",
     ),
     Check(
         "permissions",
-        _file_check(frozenset({"mode", "owner"}), "right on {} ghosts"),
+        _file_check(frozenset({"mode", "owner"}), "right on {}"),
         "Only root may read or write a swap area: mode 0600, owner root. Whoever can write a ghost can "
         "change what the next boot declares.",
     ),
     Check(
         "header",
-        _file_check(None, "sound in {} ghosts"),
+        _file_check(None, "sound in {}"),
         "What else ghostctl verify finds: signature, version, CRC of the tag, size, filesystem.",
     ),
     Check("active", _check_active, "A declared area does nothing until it is active: ghostctl on."),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ghostctl import doctor, ghostwrite, header, sizes
-from ghostctl.doctor import Finding, Interfaces, Machine
+from ghostctl.doctor import Finding
+from ghostctl.machine import Interfaces, Machine
 
 MACHINES = Path(__file__).parent.parent / "data/machines"
 MIB = 1 << 20
@@ -169,7 +170,7 @@ def test_header(prepared: Prepared) -> None:
 def test_a_file_that_is_no_ghost_is_moved_away(prepared: Prepared) -> None:
     prepared.ghost.write_text("precious\n")
     finding = prepared.one("header")
-    command = f"mv -n {GHOST} {GHOST}.old && ghostctl mkghost -s 200M {GHOST}"
+    command = f"mv -n {GHOST} /var/lib/swap0.old && ghostctl mkghost -s 200M {GHOST}"
     assert (finding.status, finding.fix) == ("FAIL", (command,))
 
 

@@ -52,7 +52,9 @@ def test_schema_is_closed_and_explains_itself(name: str) -> None:
 
 
 def test_there_is_one_for_each_command_with_json() -> None:
-    assert set(SCHEMAS) == {name.replace(" ", "-") for name in TREE if "--json" in options(TREE[name])}
+    with_json = {name.replace(" ", "-") for name in TREE if "--json" in options(TREE[name])}
+    # which alone does what zswap show does
+    assert set(SCHEMAS) == with_json - {"zswap"}
 
 
 @pytest.fixture

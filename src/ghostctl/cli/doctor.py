@@ -10,6 +10,7 @@ import click
 
 from .. import doctor, kernel, output
 from ..errors import FAILED, OK, Unsupported, UsageError
+from ..machine import Machine
 from ..report import escape
 from .options import define, json_option, strict_option
 
@@ -37,21 +38,26 @@ def command(probe: bool, require: tuple[str, ...], explain: str | None, strict: 
     failed, else 1.
     """
     if explain is not None:
+        if as_json:
+            raise UsageError("doctor: --explain and --json exclude each other")
         return _explain(explain)
     probed = None
     if probe:
         from ..probe import probe as try_ghost
 
         probed = try_ghost()
-    machine = doctor.Machine(probed=probed)
+    machine = Machine(probed=probed)
     if require:
         _require(machine, require)
         return OK
     found = []
+    shown: set[str] = set()
     for check, finding in doctor.examine(machine):
         found.append((check, finding))
         if not as_json:
-            _show(check, finding)
+            # what stands above already has been run
+            _show(check, finding, [command for command in finding.fix if command not in shown])
+            shown.update(finding.fix)
     if as_json:
         click.echo(output.json_text(_document(machine, found)))
     bad = {"FAIL", "WARN"} if strict else {"FAIL"}
@@ -67,7 +73,7 @@ def _explain(name: str) -> int:
     return OK
 
 
-def _require(machine: doctor.Machine, features: tuple[str, ...]) -> None:
+def _require(machine: Machine, features: tuple[str, ...]) -> None:
     state, offers = machine.state, machine.interfaces
     has = {
         "ghost": offers.file is True,
@@ -89,14 +95,14 @@ def _require(machine: doctor.Machine, features: tuple[str, ...]) -> None:
         raise Unsupported(f"this kernel ({kernel.release()}) has no {feature}")
 
 
-def _show(check: str, finding: doctor.Finding) -> None:
+def _show(check: str, finding: doctor.Finding, fix: list[str]) -> None:
     status = click.style(f"{finding.status:<4}", fg=_COLOURS[finding.status])
     click.echo(f"{status}  {check:<{_WIDTH}}  {escape(finding.seen)}")
-    for line in finding.fix:
+    for line in fix:
         click.echo(f"{'':<{_WIDTH + 6}}  # {escape(line)}")
 
 
-def _document(machine: doctor.Machine, found: list[tuple[str, doctor.Finding]]) -> dict[str, object]:
+def _document(machine: Machine, found: list[tuple[str, doctor.Finding]]) -> dict[str, object]:
     statuses = [finding.status for _, finding in found]
     return {
         "status": next((status for status in ("FAIL", "WARN") if status in statuses), "OK"),

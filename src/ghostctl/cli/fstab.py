@@ -72,7 +72,7 @@ def _size(line: fstab.Line) -> int | None:
         return None
 
 
-@define("list")
+@define("list", short_help="Show the ghosts in fstab, and whether they are there.")
 @fstab_option
 @json_option
 def list_lines(fstab_path: str, as_json: bool) -> None:
@@ -212,7 +212,7 @@ def _check_new(line: fstab.Line, fstab_path: str) -> None:
             report.warn(path, problem.message)
 
 
-@define("remove")
+@define("remove", short_help="Remove the line of the ghost FILE from fstab.")
 @click.argument("file", metavar="FILE")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the line, write nothing.")
 @fstab_option
@@ -271,7 +271,7 @@ def check(files: tuple[str, ...], fstab_path: str, strict: bool, as_json: bool) 
     return FAILED if any(strict or problem.severity == "error" for _, problem in found) else 0
 
 
-@define("ensure")
+@define("ensure", short_help="Make the ghosts that fstab declares and that are missing.")
 @click.argument("files", nargs=-1, metavar="[FILE...]")
 @fstab_option
 def ensure(files: tuple[str, ...], fstab_path: str) -> int:
@@ -325,7 +325,7 @@ def _make(line: fstab.Line, path: str) -> bool:
     return ghostwrite.create(path, request)
 
 
-@define("probe")
+@define("probe", short_help="Find out whether this kernel takes ghosts.")
 @click.argument("file", metavar="FILE")
 def probe(file: str) -> None:
     """Find out whether this kernel takes a ghost where FILE is, or will be; exit status 5 when it does not.
@@ -348,7 +348,7 @@ def probe(file: str) -> None:
     raise Unsupported(f"this kernel ({kernel.release()}) has no ghost swap", path=file)
 
 
-@define("install-generator")
+@define("install-generator", short_help="Have systemd make missing ghosts in boots.")
 @click.option(
     "--directory",
     default="/etc/systemd/system-generators",

@@ -84,10 +84,10 @@ def program() -> None:
 
     \b
     First steps, as root:
-      ghostctl mkghost -s ram /var/lib/ghost/swap0   declare an area, one page on disk
-      ghostctl on /var/lib/ghost/swap0               activate it, if this kernel can
-      ghostctl status                                what is active
-      ghostctl off /var/lib/ghost/swap0              take it down; rm removes the file
+      ghostctl mkghost -s ram/2 /var/lib/ghost/swap0       declare an area, one page on disk
+      ghostctl on --fallback zram /var/lib/ghost/swap0     activate it, with zram where there are no ghosts
+      ghostctl status                                      what is active
+      ghostctl off /var/lib/ghost/swap0                    take it down; rm removes the file
     """
 
 

@@ -65,7 +65,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         raise UsageError(f"zswap: --json goes behind {ctx.invoked_subcommand}")
 
 
-@command.command("show")
+@command.command("show", short_help="Show parameters, the pool and the counters of zswap.")
 @json_option
 def show(as_json: bool = False) -> None:
     """Show parameters, the pool and the counters of zswap; as root also those in debugfs."""

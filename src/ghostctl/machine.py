@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""This machine, as far as ghosts are concerned: what the checks of `doctor` look at."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import backends, capacity, fstab, kernel, lookup, report, sizes, swaps, zswap
+from .errors import Error
+from .swaps import Area
+
+if TYPE_CHECKING:
+    from .ghostfile import File, Problem
+    from .header import Header
+
+
+class Interfaces(NamedTuple):
+    """What the kernel offers; None: only a try (`probe`) could tell."""
+
+    file: bool | None
+    ghostswap: bool
+    xswap: bool
+    zram: bool
+
+    @property
+    def has_ghosts(self) -> bool | None:
+        """Whether any kind of ghost swap is there."""
+        return True if self.ghostswap or self.xswap else self.file
+
+    def __str__(self) -> str:
+        words = {True: "yes", False: "no", None: "unknown"}
+        return ", ".join(f"{name}: {words[value]}" for name, value in self._asdict().items())
+
+
+class Ghost(NamedTuple):
+    """A file that is, or is to be, a ghost."""
+
+    path: str
+    header: Header | None
+    problems: tuple[Problem, ...]
+    device: int
+    block: int | None
+    """Its place on the device in pages: what resume_offset= would be."""
+
+
+class Machine:
+    """What the checks look at, read when one asks for it. `root` is not "/" in tests only."""
+
+    def __init__(self, root: str = "/", probed: bool | None = None) -> None:
+        self.root = root
+        self.probed = probed
+
+    def at(self, path: str) -> str:
+        """Where a path of this machine really is."""
+        return os.path.join(self.root, path.lstrip("/"))
+
+    def text(self, path: str) -> str:
+        """A small file; empty when it is not there or not readable."""
+        try:
+            with open(self.at(path), encoding="utf-8", errors="surrogateescape") as file:
+                return file.read()
+        except OSError:
+            return ""
+
+    @cached_property
+    def areas(self) -> list[Area]:
+        return swaps.read(self.at(swaps.PROC_SWAPS))
+
+    @cached_property
+    def state(self) -> zswap.Zswap | None:
+        return zswap.read(self.root)
+
+    @cached_property
+    def realised(self) -> dict[str, backends.Realisation]:
+        return backends.find(self.areas)
+
+    @cached_property
+    def interfaces(self) -> Interfaces:
+        def offers(name: str) -> bool:
+            return name in backends.NAMES and backends.get(name).unavailable() is None
+
+        file = self.probed
+        if file is None and any(found.backend == "file" for found in self.realised.values()):
+            file = True
+        if file is None:
+            file = kernel.may_have_ghosts(self.at("proc/kallsyms"))
+            if file and os.path.isdir(self.at("sys/kernel/mm/xswap")):
+                # that interface has the same symbol
+                file = None
+        return Interfaces(file, offers("ghostswap"), offers("xswap"), offers("zram"))
+
+    @cached_property
+    def lines(self) -> list[fstab.Line]:
+        try:
+            return fstab.read(self.at(fstab.PATH))
+        except OSError:
+            return []
+
+    @cached_property
+    def _looked(self) -> tuple[list[Ghost], list[str]]:
+        from . import ghostfile
+
+        found: dict[str, Ghost] = {}
+        denied = []
+        for path, is_wanted in self._candidates():
+            if path in found or path in denied:
+                continue
+            try:
+                with ghostfile.look(self.at(path)) as file:
+                    if file.is_ghost or is_wanted(file):
+                        problems = tuple(ghostfile.verify(file))
+                        found[path] = Ghost(path, file.header, problems, file.st.st_dev, _block(file))
+            except PermissionError:
+                denied.append(path)
+            except (OSError, Error) as error:
+                report.trace(f"{path}: {error}", 2)
+        return list(found.values()), denied
+
+    @property
+    def ghosts(self) -> list[Ghost]:
+        """The ghosts in fstab, in the usual directory, and those that are active."""
+        return self._looked[0]
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Files that may be ghosts, and that this user may not read."""
+        return self._looked[1]
+
+    def _candidates(self) -> Iterator[tuple[str, Callable[[File], bool]]]:
+        """Paths, and which files there count even if they are no ghosts."""
+        for found in self.realised.values():
+            if found.ghost:
+                yield found.ghost, _is_anything
+        for line in fstab.iter_swap(self.lines):
+            if line.spec is not None and line.spec.startswith("/") and not line.spec.startswith("/dev/"):
+                yield line.spec, _is_anything if fstab.declares_ghost(line) else _is_nothing
+        try:
+            for name in sorted(os.listdir(self.at(lookup.GHOST_DIRECTORY))):
+                path = os.path.join(lookup.GHOST_DIRECTORY, name)
+                if not name.startswith(".") and stat.S_ISREG(os.lstat(self.at(path)).st_mode):
+                    yield path, _is_no_ordinary_area
+        except OSError:
+            return
+
+    def area_of(self, ghost: Ghost) -> Area | None:
+        """The active area that realises a ghost."""
+        return next((found.area for found in self.realised.values() if found.ghost == ghost.path), None)
+
+    def line_of(self, path: str) -> fstab.Line | None:
+        """The line of fstab that names a file."""
+        return next((line for line in fstab.iter_swap(self.lines) if line.spec == path), None)
+
+    @cached_property
+    def holds(self) -> int | None:
+        """Bytes of pages that zswap's pool holds, or would hold if zswap were on."""
+        return self.state and capacity.pool_holds(self.state._replace(enabled=True))
+
+    @property
+    def example(self) -> str:
+        """A ghost to name in a command: one of this machine's, one that fstab declares, or the usual one."""
+        declared = (str(line.spec) for line in self.lines if fstab.declares_ghost(line))
+        first = next((path for path in declared if path.startswith("/")), None)
+        return self.ghosts[0].path if self.ghosts else first or os.path.join(lookup.GHOST_DIRECTORY, "swap0")
+
+
+def _is_anything(_: File) -> bool:
+    return True
+
+
+def _is_nothing(_: File) -> bool:
+    return False
+
+
+def _is_no_ordinary_area(file: File) -> bool:
+    return file.header is None or file.header.ghost_version > 0
+
+
+def _block(file: File) -> int | None:
+    # include/uapi/linux/fs.h, FIGETBSZ and FIBMAP: root only
+    try:
+        size = struct.unpack("i", fcntl.ioctl(file.fd, 2, bytes(4)))[0]
+        first = struct.unpack("I", fcntl.ioctl(file.fd, 1, bytes(4)))[0]
+    except OSError:
+        return None
+    return int(first * size // sizes.page_size())
