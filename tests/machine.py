@@ -102,6 +102,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "mandoc": _programs("mandoc"),
     "shells": _programs("bash", "zsh", "fish"),
     "tmux": _programs("tmux"),
+    "strace": _programs("strace"),
     "prometheus": _programs("promtool", "prometheus-node-exporter"),
     "systemd": _programs("systemd-escape", "systemd-analyze"),
     "vm": _programs("qemu-system-x86_64"),

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 
-from ghostctl import activation, cli  # noqa: F401  all that a fork shall have
-from ghostctl.cli import label, mkghost, off, on, program, resize, status  # noqa: F401
+from ghostctl import activation, cli, ghostfile  # noqa: F401  all that a fork shall have
+from ghostctl.cli import doctor, label, mkghost, off, on, program, resize, status, verify  # noqa: F401
 
 
 class Done(NamedTuple):

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from machine import ghostctl, is_active, require, run, swap_file
 
-from ghostctl import sizes
+from ghostctl import backends, sizes
 
 # everything that one finds in the field; none of it may change
 ODD = (
@@ -357,3 +357,77 @@ def test_fallback_skip_is_no_failure_of_on_all(fstab: Path, ghost: Path) -> None
     done = ghostctl("on", "--all", "-T", fstab)
     assert done.returncode == 0
     assert is_active(ghost) or f"{ghost}: warning: skipped: this kernel" in done.stderr
+
+
+@pytest.mark.parametrize("mount", ["nas:/x {0} nfs defaults", "/dev/x {0} ext4 noauto"])
+def test_add_refuses_what_is_mounted_late(fstab: Path, ghost: Path, mount: str) -> None:
+    fstab.write_text(mount.format(ghost.parent) + " 0 0\n")
+    before = state(fstab)
+    done = add(fstab, "-s", "1G", "--nofail", ghost)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is mounted after the swap areas" in done.stderr
+    assert state(fstab) == before
+
+
+def test_add_refuses_a_symbolic_link(fstab: Path, ghost: Path) -> None:
+    assert ghostctl("-q", "mkghost", "-s", "1M", ghost).returncode == 0
+    link = ghost.with_name("link")
+    link.symlink_to(ghost)
+    done = add(fstab, "-s", "1M", "--nofail", link)
+    assert done.returncode == 1
+    assert f"hint: name {ghost}" in done.stderr
+    fstab.write_text(f"{link} none swap nofail,pri=1,x-ghost.size=1M 0 0\n")
+    assert check(fstab)["symlink"]["severity"] == "error"
+
+
+def test_one_file_has_many_spellings(fstab: Path, ghost: Path) -> None:
+    odd = f"{ghost.parent}//./{ghost.name}/"
+    assert add(fstab, "-s", "1M", "--nofail", odd).stdout.startswith(f"{ghost} none")
+    assert add(fstab, "-s", "2M", "--nofail", odd).returncode == 6
+    assert ghostctl("fstab", "remove", "-T", fstab, odd).returncode == 0
+    fstab.write_text(
+        f"{ghost} none swap nofail,x-ghost.size=1M 0 0\n{odd} none swap nofail,x-ghost.size=2M 0 0\n"
+    )
+    done = ghostctl("fstab", "ensure", "-T", fstab)
+    assert done.returncode == 1
+    assert f"{fstab}:2: the same file as in line 1" in done.stderr
+    assert json.loads(ghostctl("label", "--json", ghost).stdout)["uuid"]
+    assert json.loads(ghostctl("inspect", "--json", ghost).stdout)["headers"][0]["size"] == 1 << 20
+    assert check(fstab)["duplicate"]["severity"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("spec", "options"), [("ghost", "x-ghost.size=1M"), ("{}", "x-ghost.size=1M,x-ghost.uuid=random")]
+)
+def test_ensure_makes_what_the_boot_makes_and_nothing_else(
+    fstab: Path, ghost: Path, spec: str, options: str
+) -> None:
+    fstab.write_text(f"{spec.format(ghost)} none swap nofail,{options} 0 0\n")
+    done = ghostctl("fstab", "ensure", "-T", fstab, cwd=ghost.parent)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ghostctl: {fstab}:1: ")
+    assert not ghost.exists()
+
+
+def test_check_of_a_line_with_a_stand_in(fstab: Path, ghost: Path) -> None:
+    """zswap has nothing to do with zram."""
+    require("zram")
+    if backends.get("file").unavailable() is None:
+        pytest.skip("this kernel may have ghosts")
+    assert ghostctl("-q", "mkghost", "-s", "1M", ghost).returncode == 0
+    fstab.write_text(f"{ghost} none swap nofail,pri=32767,x-ghost.size=1M,x-ghost.fallback=zram 0 0\n")
+    assert check(fstab, ghost) == {}
+
+
+def test_a_thousand_lines_are_checked_without_asking_the_kernel_a_thousand_times(
+    fstab: Path, ghost: Path, tmp_path: Path
+) -> None:
+    lines = [f"{ghost}{n} none swap nofail,pri=1,x-ghost.size=1M 0 0\n" for n in range(1000)]
+    fstab.write_text("".join(lines))
+    log = tmp_path / "strace"
+    require("strace")
+    done = ghostctl(
+        "fstab", "check", "-T", fstab, prefix=("strace", "-f", "-qq", "-e", "trace=openat", "-o", log)
+    )
+    assert done.returncode == 1
+    assert log.read_text().count("/proc/kallsyms") == 1

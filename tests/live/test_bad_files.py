@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from machine import GHOSTCTL, ghostctl
+from machine import GHOSTCTL, ghostctl, require
+
+from ghostctl import header, sizes
 
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "/dev/zero"])
@@ -59,3 +65,90 @@ def test_a_damaged_ghost_is_not_blessed(tmp_path: Path, words: tuple[str, ...]) 
 def test_closed_standard_error_keeps_the_exit_status(tmp_path: Path) -> None:
     code = f"import os; os.close(2); os.execv({str(GHOSTCTL)!r}, ['ghostctl', 'status', {str(tmp_path)!r}])"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=20).returncode == 3
+
+
+@pytest.mark.parametrize(
+    "words", [("inspect",), ("verify",), ("label",), ("on",), ("mkghost", "-n", "-f", "-s", "1M")]
+)
+def test_files_of_proc_are_not_read(words: tuple[str, ...]) -> None:
+    """One that waits for what is to come, and takes it away from who waits for it."""
+    require("root")
+    done = ghostctl(*words, "/proc/kmsg")
+    assert done.returncode == (0 if words[0] == "mkghost" else 1 if words[0] == "verify" else 3)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_word_of_the_tag_makes_no_ghost(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(b"GHOSTSWP, a word".rjust(1200, b".").ljust(4096, b"."))
+    before = path.read_bytes()
+    done = ghostctl("mkghost", "--if-needed", "-s", "1M", path)
+    assert done.returncode == 1
+    assert path.read_bytes() == before
+
+
+def test_a_tag_of_version_0_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ghost"
+    new = header.ghost(100, sizes.page_size())
+    new = new._replace(tag=new.tag._replace(version=0))
+    path.write_bytes(header.pack(new._replace(tag=new.tag._replace(crc=header.crc(new)))))
+    path.chmod(0o600)
+    before = path.read_bytes()
+    for words in (("resize", path, "1G"), ("mkghost", "--if-needed", "-s", "1G", path)):
+        done = ghostctl(*words)
+        assert done.returncode == 1
+        assert "tag of version 0" in done.stderr
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "id"),
+    [
+        (lambda h: h._replace(tag=h.tag._replace(flags=2)), "tag"),
+        (lambda h: h._replace(tag=h.tag._replace(rest=b"x".rjust(300, b"\0"))), "garbage"),
+        (lambda h: h._replace(last_page=2**32 - 1), "last_page"),
+        (lambda h: h._replace(tag=header.Tag(size=7)), "garbage"),
+    ],
+    ids=["flags", "rest", "pages", "bare"],
+)
+def test_verify_sees_what_the_checksum_does_not(
+    tmp_path: Path,
+    change: Callable[[header.Header], header.Header],
+    id: str,  # noqa: A002
+) -> None:
+    path = tmp_path / "ghost"
+    new = change(header.ghost(100, sizes.page_size()))
+    if new.has_tag:
+        new = new._replace(tag=new.tag._replace(size=new.size))
+        new = new._replace(tag=new.tag._replace(crc=header.crc(new)))
+    path.write_bytes(header.pack(new))
+    path.chmod(0o600)
+    done = ghostctl("verify", "--strict", "--json", path)
+    assert done.returncode == 1
+    assert id in [problem["id"] for problem in json.loads(done.stdout)["files"][0]["problems"]]
+
+
+def test_the_unfinished_file_of_somebody_else_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / ".ghostctl-new").mkdir()
+    done = ghostctl("mkghost", "-s", "1M", tmp_path / "ghost")
+    assert done.returncode == 1
+    assert ".ghostctl-new in its directory is in the way" in done.stderr
+    assert (tmp_path / ".ghostctl-new").is_dir()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_ends_it_as_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    """While Python starts it has a handler of its own for SIGINT, which prints a traceback."""
+    path = tmp_path / "ghost"
+    ended = set()
+    for wait in range(20):
+        with subprocess.Popen(
+            [GHOSTCTL, "mkghost", "-q", "-f", "-s", "1M", path], stderr=subprocess.PIPE
+        ) as process:
+            time.sleep(0.03 + wait * 0.004)
+            process.send_signal(number)
+            _, err = process.communicate(timeout=20)
+        ended.add(process.returncode)
+        if number == signal.SIGTERM:
+            assert err == b""
+    assert ended <= {0, -number, 1 if number == signal.SIGINT else 0}

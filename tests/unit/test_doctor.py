@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from ghostctl import doctor, ghostwrite, header, sizes
+from ghostctl import doctor, fstab, ghostwrite, header, sizes
 from ghostctl.doctor import Finding
 from ghostctl.machine import Interfaces, Machine
 
@@ -285,3 +286,63 @@ def test_an_active_ghost_proves_it(prepared: Prepared) -> None:
 def test_every_check_is_explained() -> None:
     assert len({check.id for check in doctor.CHECKS}) == len(doctor.CHECKS)
     assert all(len(check.explanation) > 60 for check in doctor.CHECKS)
+
+
+def test_an_area_without_a_file_counts(prepared: Prepared) -> None:
+    prepared.ghost.unlink()
+    prepared.write("etc/fstab", "")
+    prepared.areas("/dev/ghostswap ghost 197132288 0 100")
+    finding = prepared.one("size")
+    assert finding.status == "FAIL"
+    assert finding.seen.startswith("188G declared, zswap's pool holds about")
+
+
+def test_somebody_elses_file_is_no_failure_and_only_moved(prepared: Prepared) -> None:
+    (prepared.ghost.parent / "notes.txt").write_text("a letter\n")
+    finding = prepared.one("header")
+    assert (finding.status, finding.fix) == (
+        "WARN",
+        ("mv -n /var/lib/ghost/notes.txt /var/lib/notes.txt.old",),
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root becomes nobody")
+def test_what_may_not_be_read_is_not_fine(prepared: Prepared) -> None:
+    for directory in (*list(prepared.root.parents)[:3], prepared.root, *prepared.root.rglob("*")):
+        directory.chmod(directory.stat().st_mode | (0o055 if directory.is_dir() else 0o044))
+    prepared.ghost.chmod(0o600)
+    os.seteuid(65534)
+    try:
+        header_check, size = prepared.one("header"), prepared.one("size")
+    finally:
+        os.seteuid(0)
+    assert header_check == Finding("WARN", f"only root can look at {GHOST}")
+    assert size.seen.startswith("200M declared")
+
+
+@pytest.mark.parametrize("name", ["a^b", "a.b", "a*b", "a[b]", "a$b", "a|b", "a b"])
+def test_the_edit_of_fstab_is_of_that_line(prepared: Prepared, name: str, tmp_path: Path) -> None:
+    path = f"/{name}"
+    others = "/a1/other none swap x-ghost.size=2G\n/aXb none swap x-ghost.size=2G\n"
+    encoded = fstab.encode(path).decode()
+    prepared.write("etc/fstab", f"{others}{encoded} none swap nofail,x-ghost.size=lots\n")
+    (command, *_) = (finding.fix[0] for finding in prepared.find("fstab") if "invalid size" in finding.seen)
+    copy = tmp_path / "fstab"
+    copy.write_text((prepared.root / "etc/fstab").read_text())
+    subprocess.run(command.replace("/etc/fstab", str(copy)), shell=True, check=True)
+    assert copy.read_text().startswith(others + encoded)
+    assert "lots" not in copy.read_text()
+
+
+def test_no_command_for_a_name_that_cannot_be_shown(prepared: Prepared) -> None:
+    prepared.write("etc/fstab", "/x\\012y none swap x-ghost.size=lots\n")
+    assert [finding.fix for finding in prepared.find("fstab") if "line end" in finding.seen] == []
+    assert not any("sed" in command for finding in prepared.find("fstab") for command in finding.fix)
+
+
+def test_what_in_fstab_can_be_no_ghost(prepared: Prepared) -> None:
+    (prepared.root / "directory").mkdir()
+    prepared.write("etc/fstab", FSTAB + "/directory none swap nofail,x-ghost.size=1G\n")
+    assert "is a directory" in prepared.one("fstab").seen
+    prepared.write("etc/fstab", FSTAB + "LABEL=x none swap nofail,x-ghost.size=1G\n")
+    assert "only by its path" in prepared.one("fstab").seen

@@ -123,6 +123,9 @@ def test_broken_entry_says_why(raw: bytes) -> None:
         ("x-ghost.size=min(ram/2,16G),nofail", [("x-ghost.size", "min(ram/2,16G)"), ("nofail", None)]),
         ("x-ghost.size=min(ram,nofail", [("x-ghost.size", "min(ram"), ("nofail", None)]),
         ('x-ghost.fallback="xswap,zram",pri=1', [("x-ghost.fallback", "xswap,zram"), ("pri", "1")]),
+        ("x-ghost.fallback=xswap,zram,pri=1", [("x-ghost.fallback", "xswap,zram"), ("pri", "1")]),
+        ("x-ghost.fallback=skip,nofail", [("x-ghost.fallback", "skip"), ("nofail", None)]),
+        ("zram,x-ghost.label=a,zram", [("zram", None), ("x-ghost.label", "a"), ("zram", None)]),
         ('x-ghost.fallback="xswap,pri=1', [("x-ghost.fallback", "xswap"), ("pri", "1")]),
         ("x-ghost.label=a(b,pri=1,c)", [("x-ghost.label", "a(b"), ("pri", "1"), ("c)", None)]),
         ('context="a,b"', [("context", '"a'), ('b"', None)]),
@@ -165,3 +168,12 @@ def test_a_hostile_line_takes_no_time() -> None:
     fstab.parse(b"/s none swap " + b'x-ghost.size=(",' * 100_000 + b"\n")
     # quadratic would be minutes
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "prio"),
+    [("0", 0), ("-1", -1), ("32767", 32767)]
+    + [(text, None) for text in ("32768", "-2", "--1", "+1", "", "-", "1 ", "\u0663", "9" * 5000)],
+)
+def test_priority(text: str, prio: int | None) -> None:
+    assert fstab.priority(text) == prio

@@ -168,3 +168,11 @@ def test_messages(capsys: pytest.CaptureFixture[str]) -> None:
         "ghostctl: /\\xff: No space left on device\n"
         "ghostctl: Input/output error\n",
     )
+
+
+def test_wide_characters_take_two_cells() -> None:
+    assert output.width("a\u65e5\u672ce\u0301") == 6
+    assert output.cut("a\u65e5\u672c", 4) == "a\u65e5"
+    assert output.cut("ascii", 3) == "asc"
+    columns: list[Column[str]] = [Column("A", "", str), Column("B", "", lambda _: "x")]
+    assert output.table(columns, ["\u65e5\u672c", "abcd"]) == ["A    B", "\u65e5\u672c x", "abcd x"]

@@ -177,3 +177,12 @@ def test_human_is_within_half_a_tenth(size: int) -> None:
 @pytest.mark.parametrize("size", [os.sysconf("SC_PAGE_SIZE"), 65536])
 def test_page_sizes(size: int) -> None:
     assert size in sizes.PAGE_SIZES
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("18446744073709551615", 2**64 - 1), ("18446744073709551616", None), ("9" * 5000, None)]
+    + [(text, None) for text in ("", "-1", "+1", " 1", "1_0", "\u0663", "\u00b2", "0x10")],
+)
+def test_natural(text: str, number: int | None) -> None:
+    assert sizes.natural(text) == number

@@ -98,6 +98,9 @@ def test_lines_of_kernels() -> None:
         b"/a b file 1 2 3",
         b" file 1 2 3",
         b"/a file 1.5 0 0",
+        b"/a\\000b file 1 2 3",
+        b"/a file " + b"9" * 400 + b" 2 3",
+        b"/a file 1 2 " + b"9" * 5000,
     ],
 )
 def test_what_is_no_line(line: bytes) -> None:

@@ -191,3 +191,23 @@ def test_before_meminfo_had_it(machine: Path) -> None:
     state = zswap.read(str(machine))
     assert state is not None
     assert (state.stored, state.pool, state.ratio) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "symlink"])
+def test_what_is_no_file_is_foreign_too(machine: Path, kind: str) -> None:
+    path = machine / zswap.TMPFILES
+    path.parent.mkdir(parents=True)
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/etc/passwd")
+    for action in (zswap.forget, lambda root: zswap.persist({"enabled": "Y"}, root)):
+        with pytest.raises(Error, match="was not written by ghostctl"):
+            action(str(machine))
+    assert path.is_symlink() or path.exists()
+
+
+def test_more_than_all_of_memory_is_all_of_it() -> None:
+    assert zswap.pool_limit(2**32 - 1, 1 << 30) == 1 << 30

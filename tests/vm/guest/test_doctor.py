@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from vm import program
 from vm.inside import DIR, HAS_GHOSTS, ZSWAP, must, needs_ghosts, needs_stock, set_zswap, swaps
 
 GUEST = {"kernels": ["ghost", "stock"], "timeout": 1200}
@@ -30,15 +31,15 @@ class Finding(NamedTuple):
 
 
 def ghostctl(*args: object) -> str:
-    return must(str(PROGRAM), *map(str, args))
+    return program.must(*map(str, args))
 
 
 def complaints(*options: str) -> dict[str, Finding]:
-    done = subprocess.run([PROGRAM, "doctor", "--json", *options], capture_output=True, check=False)
-    assert done.stderr == b"", done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
+    done = program.ghostctl("doctor", "--json", *options)
+    assert done.err == "", done.err
+    document: dict[str, Any] = json.loads(done.out)
     found = {check["id"]: Finding(**check) for check in document["checks"] if check["status"] != "OK"}
-    assert done.returncode == (1 if any(finding.status == "FAIL" for finding in found.values()) else 0)
+    assert done.status == (1 if any(finding.status == "FAIL" for finding in found.values()) else 0)
     return found
 
 
