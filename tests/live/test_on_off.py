@@ -337,3 +337,59 @@ def test_not_root(swap_dir: Path) -> None:
     # the table needs no permission; what the header says is left out
     done = ghostctl("status", "--raw", "--noheadings", "-o", "NAME,TYPE,SIZE", path, prefix=user)
     assert (done.returncode, done.stdout) == (0, f"{path} file 1020K\n")
+
+
+@pytest.mark.parametrize(
+    "words", [("-d=once",), ("-donce",), ("--discard=once",), ("-ed",), ("-vd",), ("-d",)]
+)
+def test_discard_as_swapon_takes_it(
+    swap_dir: Path, loop_device: Callable[[Path], Path], words: tuple[str, ...]
+) -> None:
+    device = loop_device(swap_file(swap_dir / "image"))
+    done = ghostctl("-v", "on", *words, device)
+    assert done.returncode == 0, done.stderr
+    assert ("0x30000" if "once" in words[0] else "0x10000") in done.stderr
+
+
+def test_what_fstab_says_wrong_is_named_by_its_line(tmp_path: Path) -> None:
+    ghost, fstab = tmp_path / "ghost", tmp_path / "fstab"
+    assert ghostctl("-q", "mkghost", "-s", "1M", ghost).returncode == 0
+    fstab.write_text(
+        f"# \n{ghost} none swap pri={'9' * 5000} 0 0\n{ghost}2 none swap x-ghost.fallback=tape 0 0\n"
+    )
+    done = ghostctl("on", "-a", "-T", fstab)
+    assert done.returncode == 32
+    assert f"ghostctl: {fstab}:2: invalid priority" in done.stderr
+    assert f"ghostctl: {fstab}:3: unknown backend 'tape'" in done.stderr
+
+
+def test_the_lines_on_zswap_are_of_all_areas(tmp_path: Path) -> None:
+    """Also when only some are shown: what zswap does does not depend on that."""
+    require("mount")
+    fake = tmp_path / "swaps"
+    fake.write_text("Filename\tType\tSize\tUsed\tPriority\n/g ghost 1048572 0 5\n/f file 1048572 0 1\n")
+    script = 'mount --bind "$0" /proc/swaps && exec "$@"'
+    inside = ("unshare", "--mount", "sh", "-c", script, fake)
+    for words in ((), ("--type", "ghost")):
+        state = json.loads(ghostctl("status", "--json", *words, prefix=inside).stdout)
+        assert state["zswap"]["ghosts_free"] == 1048572 << 10
+        text = ghostctl("status", "--openmetrics", "--type", "file", prefix=inside).stdout
+        assert "ghostctl_ghosts_free_bytes 1073737728" in text
+        assert 'name="/g"' not in text
+    shown = ghostctl("status", "--zswap", prefix=inside).stdout
+    assert (
+        ghostctl("status", "--zswap", "--type", "ghost", prefix=inside).stdout.splitlines()[2:]
+        == (shown.splitlines()[3:])
+    )
+
+
+def test_resize_takes_no_ordinary_area_down(swap_dir: Path) -> None:
+    path = swap_file(swap_dir / "swap")
+    assert ghostctl("on", "-p", "3", path).returncode == 0
+    done = ghostctl("-v", "resize", "--cycle", path, "2M")
+    assert done.returncode == 3
+    assert "not a ghost" in done.stderr
+    assert "swapoff" not in done.stderr
+    assert is_active(path)
+    done = ghostctl("mkghost", "--if-needed", "-s", "1M", path)
+    assert done.returncode == 6

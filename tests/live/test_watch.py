@@ -76,15 +76,15 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
         terminal("kill-server")
 
 
-@pytest.mark.parametrize("way", ["q", "C-c", "TERM"])
+@pytest.mark.parametrize("way", ["q", "C-c", "TERM", "HUP", "QUIT"])
 def test_the_terminal_is_as_before(terminal: Terminal, way: str) -> None:
     process = terminal.watch(60)
-    if way == "TERM":
+    if way.isupper():
         subprocess.run(["kill", f"-{way}", str(process)], check=True)
     else:
         terminal.key(way)
     terminal.is_as_before()
-    status = {"q": 0, "C-c": 128 + signal.SIGINT, "TERM": 128 + signal.SIGTERM}[way]
+    status = 128 + signal.Signals[f"SIG{way}"] if way.isupper() else 0
     if way != "C-c":  # which ends the shell's line as well
         assert f"status {status}" in terminal.screen()
 
@@ -139,3 +139,26 @@ def test_blocks_where_there_is_no_terminal() -> None:
         process.terminate()
         process.stdout.close()
     assert process.returncode == -signal.SIGTERM
+
+
+def test_what_is_not_active_is_said_and_in_the_exit_status(terminal: Terminal) -> None:
+    terminal.type(f"{shlex.quote(str(GHOSTCTL))} status nosuch --watch; echo status $?")
+    terminal.until(lambda: "not active: nosuch" in terminal.screen())
+    terminal.key("q")
+    terminal.until(lambda: "status 3" in terminal.screen())
+
+
+def test_the_size_is_the_terminals_whatever_columns_says(terminal: Terminal) -> None:
+    terminal.type("export COLUMNS=20")
+    terminal.watch(3600)
+    terminal.until(lambda: any(len(line) > 30 for line in terminal.screen().splitlines()))
+
+
+def test_without_proc_swaps(terminal: Terminal) -> None:
+    require("mount")
+    program = shlex.quote(str(GHOSTCTL))
+    script = f"mount -t proc -o subset=pid proc /proc && {program} status --watch; echo status $?"
+    terminal.type(f"unshare --mount sh -c {shlex.quote(script)}")
+    terminal.until(lambda: terminal.mode == "1 0" and "no active swap area" in terminal.screen())
+    terminal.key("q")
+    terminal.until(lambda: "status 0" in terminal.screen())

@@ -11,7 +11,7 @@ import random
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -427,3 +427,62 @@ def test_what_was_left_is_removed_by_off(ghost: Path) -> None:
     assert done.returncode == 3
     assert f"{device}: warning: removed: it was left" in done.stderr
     assert not device.exists()
+
+
+def test_resize_by_label_finds_the_file_behind_the_device(ghost: Path) -> None:
+    make_active(ghost)
+    done = ghostctl("resize", "--cycle", f"LABEL={LABEL}", "8M")
+    assert (done.returncode, done.stderr) == (0, "")
+    (area,) = status(ghost)
+    assert (area["size"], area["prio"], area["ghost"]) == ((8 << 20) - PAGE, 100, str(ghost))
+    assert ghostctl("verify", f"LABEL={LABEL}").returncode == 0
+    assert ghostctl("off", ghost).returncode == 0
+
+
+@pytest.mark.parametrize("why", ["damaged", "too small"])
+def test_nothing_goes_down_that_cannot_be_resized(ghost: Path, why: str) -> None:
+    name = make_active(ghost)
+    if why == "damaged":
+        with ghost.open("r+b") as file:
+            file.seek(1234)
+            file.write(b"XX")
+    done = ghostctl("-v", "resize", "--cycle", ghost, "8M" if why == "damaged" else "1")
+    assert done.returncode == (1 if why == "damaged" else 2)
+    assert "swapoff" not in done.stderr
+    assert is_active(name)
+    assert ghostctl("off", name).returncode == 0
+
+
+def test_if_needed_leaves_an_active_one_alone(ghost: Path) -> None:
+    make_active(ghost)
+    before = ghost.read_bytes()
+    done = ghostctl("mkghost", "--if-needed", "-s", str(SIZE), "-L", "another", ghost)
+    assert done.returncode == 0
+    assert "is active and left alone" in done.stderr
+    done = ghostctl("mkghost", "--if-needed", "-s", str(SIZE * 2), ghost)
+    assert done.returncode == 6
+    assert ghost.read_bytes() == before
+    assert ghostctl("off", ghost).returncode == 0
+
+
+def test_in_another_mount_namespace(ghost: Path) -> None:
+    """Whose /dev is not this one: /proc/swaps has /zramN there."""
+    inside = ("unshare", "--mount", "sh", "-c", 'mount --bind /dev /dev && exec "$@"', "sh")
+    done = ghostctl(*ON, ghost, prefix=inside)
+    assert (done.returncode, done.stderr) == (0, "")
+    (area,) = status(ghost)
+    assert (area["backend"], area["ghost"]) == ("zram", str(ghost))
+    again = ghostctl(*ON, ghost)
+    assert again.returncode == 6
+    done = ghostctl("off", ghost)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_on_a_read_only_filesystem(filesystem: Callable[..., Path], ghost: Path) -> None:
+    point = filesystem("ext4")
+    path = point / "ghost"
+    path.write_bytes(ghost.read_bytes())
+    path.chmod(0o600)
+    run("mount", "-o", "remount,ro", point)
+    make_active(path)
+    assert ghostctl("off", path).returncode == 0
