@@ -62,7 +62,7 @@ man:
 # they are. DEPS= leaves out the dependencies, for distributions that package them.
 DEPS ?= yes
 
-install: venv
+install:
 	install -d '$(DESTDIR)$(libdir)' '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man8' \
 		'$(DESTDIR)$(bashcompdir)' '$(DESTDIR)$(zshcompdir)' '$(DESTDIR)$(fishcompdir)' \
 		'$(DESTDIR)$(generatordir)'
