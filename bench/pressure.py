@@ -144,7 +144,7 @@ def measure_slots() -> list[tuple[int, int, float]]:
 def in_guest(what: str, memory_mib: int) -> str | None:
     """The JSON that this program prints in a new guest; None when the guest came to no end."""
     command = shlex.join(["choom", "-n", "-1000", "--", sys.executable, __file__, what])
-    booted = lab.boot("ghost", command, memory_mib=memory_mib, timeout=4 * LIMIT)
+    booted = lab.boot("ghost", command, cpus=2, memory_mib=memory_mib, timeout=4 * LIMIT)
     if booted.status not in (0, None):
         sys.exit(f"{what}: {booted.output}")
     return booted.output.splitlines()[-1] if booted.status == 0 else None

@@ -173,7 +173,7 @@ class Hog:
         ready, _, _ = select.select([stdout], [], [], max(0, timeout))
         return stdout.readline().decode() if ready else None
 
-    def fill(self, timeout: float) -> str:
+    def fill(self, timeout: float = 300) -> str:
         """How filling ended: "filled", "killed" or "stuck"."""
         line = self._read(timeout)
         if line is None:
@@ -183,7 +183,7 @@ class Hog:
         self.process.wait()
         return "killed"
 
-    def check(self, timeout: float) -> int | None:
+    def check(self, timeout: float = 300) -> int | None:
         """Wrong pages seen in all passes; None: no answer."""
         cast(IO[bytes], self.process.stdin).close()
         deadline = time.monotonic() + timeout

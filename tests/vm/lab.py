@@ -199,12 +199,12 @@ def make_disk(path: Path, mib: int = 2048) -> Path:
 
 
 def _qemu(
-    kernel: str, *, accel: str, memory_mib: int, append: str, disk: Path, shares: dict[str, Path]
+    kernel: str, *, accel: str, cpus: int, memory_mib: int, append: str, disk: Path, shares: dict[str, Path]
 ) -> list[str]:
     # KVM in a virtual machine may know a feature that it cannot set: MSR_IA32_ARCH_CAPABILITIES.
     cpu = "host,-arch-capabilities" if accel == "kvm" else "max"
     words = (
-        f"qemu-system-x86_64 -machine microvm,accel={accel},acpi=off,rtc=on -cpu {cpu} -smp 2 "
+        f"qemu-system-x86_64 -machine microvm,accel={accel},acpi=off,rtc=on -cpu {cpu} -smp {cpus} "
         f"-m {memory_mib}M -nodefaults -no-user-config -display none -serial stdio -no-reboot "
         "-device virtio-rng-device"
     ).split()
@@ -229,6 +229,7 @@ def boot(
     command: str,
     *,
     timeout: float = 300,
+    cpus: int = 1,
     memory_mib: int = 512,
     disk: Path | None = None,
     share: Path | None = None,
@@ -261,7 +262,9 @@ def boot(
         if systemd:
             append = f"systemd.unit=lab.target {append}"
         shares = {"host": Path("/"), "lab": share} | ({"tree": tree} if tree else {})
-        qemu = _qemu(kernel, accel=accel, memory_mib=memory_mib, append=append, disk=disk, shares=shares)
+        qemu = _qemu(
+            kernel, accel=accel, cpus=cpus, memory_mib=memory_mib, append=append, disk=disk, shares=shares
+        )
         start = time.monotonic()
         with _running(qemu) as process:
             try:
@@ -301,6 +304,7 @@ def main() -> int:
     builder.add_argument("kernels", nargs="*", default=list(KERNELS))
     runner = actions.add_parser("run", help="boot a guest and run a shell command in it")
     runner.add_argument("--timeout", type=float, default=300)
+    runner.add_argument("--cpus", type=int, default=1, help="one is the fastest when emulated")
     runner.add_argument("--memory-mib", type=int, default=512)
     runner.add_argument("--tree", type=Path, help="files laid over the guest's root")
     runner.add_argument("--disk", type=Path, help="image to be /var/lib/ghost; made if missing")

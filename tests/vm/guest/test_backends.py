@@ -77,9 +77,9 @@ def test_under_pressure(ghost: Path, backend: str) -> None:
     before = counters("/proc/vmstat")
     with Cgroup("box", max="64M") as box:
         hog = box.hog(160, passes=2)
-        assert hog.fill(90) == "filled"
+        assert hog.fill() == "filled"
         assert one_area(ghost)["used"] > 90 << 20
-        assert hog.check(90) == 0
+        assert hog.check() == 0
         assert box.event("oom_kill") == 0
     after = counters("/proc/vmstat")
     written = after["pswpout"] - before["pswpout"]
@@ -94,11 +94,11 @@ def test_zram_without_zswap(ghost: Path) -> None:
     (device,) = (Path(swap.path).name for swap in swaps())
     with Cgroup("box", max="64M") as box:
         hog = box.hog(160, passes=2)
-        assert hog.fill(90) == "filled"
+        assert hog.fill() == "filled"
         stored, compressed = map(int, Path(f"/sys/block/{device}/mm_stat").read_text().split()[:2])
         assert stored > 90 << 20
         assert compressed < stored / 2
-        assert hog.check(90) == 0
+        assert hog.check() == 0
 
 
 @every_backend
@@ -106,13 +106,13 @@ def test_off_brings_every_page_back(ghost: Path, backend: str) -> None:
     turn_on(ghost, backend)
     with Cgroup("box", max="64M") as box:
         hog = box.hog(120)
-        assert hog.fill(90) == "filled"
+        assert hog.fill() == "filled"
         assert one_area(ghost)["used"] > 50 << 20
         (box.path / "memory.max").write_text("max")
         done = ghostctl("off", ghost)
         assert (done.status, done.err) == (0, "")
         assert swaps() == []
-        assert hog.check(90) == 0
+        assert hog.check() == 0
 
 
 @every_backend

@@ -67,11 +67,11 @@ def test_slots_that_run_out_first_let_the_next_area_take_over() -> None:
     prepare(choice.size, 10)
     must("/sbin/swapon", "-p", "1", make_file(DIR / "real", 1024))
     hog = Hog(WORKLOAD_MIB)
-    assert hog.fill(120) == "filled"
+    assert hog.fill() == "filled"
     used = {Path(area.path).name: area.used_kib >> 10 for area in swaps()}
     assert used["swap0"] > (choice.size >> 20) - 8
     assert used["real"] > 20
-    assert hog.check(120) == 0
+    assert hog.check() == 0
 
 
 def test_an_ordinary_area_above_a_large_ghost_keeps_the_machine_alive() -> None:
@@ -81,5 +81,5 @@ def test_an_ordinary_area_above_a_large_ghost_keeps_the_machine_alive() -> None:
     assert "FAIL" not in done.stdout
     assert "has the higher priority and takes the rest" in done.stdout
     hog = Hog(WORKLOAD_MIB)
-    assert hog.fill(120) == "filled"
-    assert hog.check(120) == 0
+    assert hog.fill() == "filled"
+    assert hog.check() == 0

@@ -227,13 +227,13 @@ def test_off_shows_its_progress_and_loses_nothing() -> None:
     swapon(path)
     with Cgroup("box", max="64M") as box:
         hog = box.hog(200)
-        assert hog.fill(90) == "filled"
+        assert hog.fill() == "filled"
         box.path.joinpath("memory.max").write_text("max")
         seen = must("script", "-qec", f"{GHOSTCTL} off {path}", "/dev/null")
         assert swaps() == []
         assert re.search(r"\d+%", seen)
         assert re.search(r"/s", seen)
-        assert hog.check(90) == 0
+        assert hog.check() == 0
 
 
 @needs_ghosts
@@ -243,14 +243,14 @@ def test_off_refuses_what_does_not_fit() -> None:
     path = mkghost("g", "-s", "1G")
     swapon(path)
     hog = Hog(540)
-    assert hog.fill(120) == "filled"
+    assert hog.fill() == "filled"
     used = used_mib()["g"]
     done = ghostctl("off", path)
     assert done.status == 7, done
     assert "--force" in done.err
     assert used_mib()["g"] > used - 64
     assert "pool" in program.must("status")
-    assert hog.check(120) == 0
+    assert hog.check() == 0
     hog.end()
     assert counters("/proc/vmstat")["oom_kill"] == 0
     swapoff(path)

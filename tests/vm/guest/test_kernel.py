@@ -29,7 +29,7 @@ from vm.inside import (
     write_area,
 )
 
-GUEST = {"kernels": ["ghost", "stock"], "timeout": 1000}
+GUEST = {"kernels": ["ghost", "stock"], "timeout": 1000, "cpus": 2}
 
 
 def swapon_errno(path: Path | str) -> str | None:
