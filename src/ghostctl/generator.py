@@ -342,8 +342,9 @@ def kernel_log(message: str) -> None:
     except OSError:
         pass
     try:
+        # None: closed, and the descriptor may be another file's; what were buffered would fail at exit again
         if sys.stderr is not None:
-            sys.stderr.write(line)
+            os.write(2, line.encode())
     except OSError:
         pass
 

@@ -117,7 +117,9 @@ def run() -> int:
 
 
 def _usage(error: click.UsageError) -> Error:
-    path = error.ctx.command_path if error.ctx else "ghostctl"
+    # what the parser itself raises has no context
+    named = next((word for word in sys.argv[1:] if word in COMMANDS), None)
+    path = error.ctx.command_path if error.ctx else f"ghostctl {named}" if named else "ghostctl"
     words = path.split(" ", 1)
     message = " ".join(error.format_message().split()).removesuffix(".")
     message = message[:1].lower() + message[1:]
