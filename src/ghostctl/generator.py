@@ -341,6 +341,10 @@ def kernel_log(message: str) -> None:
             kmsg.write(f"<4>{line}".encode()[:900])
     except OSError:
         pass
+    _say(line)
+
+
+def _say(line: str) -> None:
     try:
         # None: closed, and the descriptor may be another file's; what were buffered would fail at exit again
         if sys.stderr is not None:
@@ -361,7 +365,7 @@ def main(ghostctl: str | None = None) -> int:
         sys.stdout.write(f"ghostctl-generator {version('ghostctl')}\n")
         return 0
     if len(arguments) not in (1, 3) or arguments[0].startswith("-"):
-        sys.stderr.write(f"{_USAGE}\n")
+        _say(f"{_USAGE}\n")
         return 2
     if is_elsewhere(os.environ):
         return 0
