@@ -41,7 +41,7 @@ test: venv
 
 test-vm: venv
 	$(PY) tests/vm/lab.py build
-	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm} $(PY) -m pytest -n $$(nproc) --dist loadgroup tests/vm
+	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm} $(PY) -m pytest -n $$(nproc) --dist loadfile tests/vm
 
 lint: venv
 	$(PY) -m pytest tests/lint

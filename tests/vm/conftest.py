@@ -5,7 +5,7 @@ A file says where it runs in a literal, GUEST = {"kernels": ["ghost", "stock"], 
 besides the kernels goes to lab.boot(). Functions marked @needs_ghosts are left out on the stock kernel, those
 marked @needs_stock on the others. One test more per kernel looks at the log of that kernel.
 
-With pytest-xdist, guests run side by side, as many as there are processes: what shares a guest is a group.
+With pytest-xdist, guests run side by side, one for each of its processes, which get whole files (loadfile).
 """
 
 from __future__ import annotations
@@ -94,7 +94,6 @@ class GuestItem(pytest.Item):
     def __init__(self, *, kernel: str, guest_function: str, **rest: Any) -> None:
         super().__init__(**rest)
         self.kernel, self.guest_function = kernel, guest_function
-        self.add_marker(pytest.mark.xdist_group(f"{self.path.stem}-{kernel}"))
 
     def runtest(self) -> None:
         try:

@@ -11,10 +11,6 @@ import pytest
 from machine import GHOSTCTL, ghostctl, required
 from vm import lab
 
-# three boots in a row, and beside them the one that is marked below
-pytestmark = pytest.mark.xdist_group("boot-ghost")
-in_stock_guest = pytest.mark.xdist_group("boot-stock")
-
 GARBAGE = b"""\
 # a fstab that people have been at
 "quoted path" none swap x-ghost.size=1G 0 0
@@ -241,21 +237,18 @@ def test_a_full_disk_fails_the_ghost_that_is_not_there_and_no_other(third: Boote
     assert (directory / "share3/foreign").read_text() == "a letter\n"
 
 
-@in_stock_guest
 def test_stock_kernel_boots_clean(stock: Booted) -> None:
     assert stock.boot.state == "running", stock.failed
     assert stock.failed == ""
     assert stock.log("Reached target swap.target")
 
 
-@in_stock_guest
 def test_stock_kernel_says_why_in_one_line(stock: Booted) -> None:
     for name in ("swap0", "two words", "damaged"):
         (line,) = stock.log(f"ghostctl: /var/lib/ghost/{name}: ")
         assert "has no ghost swap" in line
 
 
-@in_stock_guest
 def test_stock_kernel_falls_back(stock: Booted) -> None:
     (area,) = stock.areas.values()
     assert area["ghost"] == "/var/lib/ghost/fallback"
