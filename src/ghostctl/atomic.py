@@ -4,17 +4,37 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from .errors import Busy
 from .report import trace
-from .rundir import lock
 
 TEMPORARY = ".ghostctl-new"
 """Name of the unfinished file in a directory. One name: what a crash leaves, the next run removes."""
+
+
+_LOCK_TRIES = 100
+_LOCK_PAUSE = 0.05
+"""Seconds between two tries."""
+
+
+def lock(fd: int, path: str) -> None:
+    """flock(2) that keeps other processes away from `path`; raises `Busy` when it stays taken."""
+    # whoever may read a directory may lock it, so this does not wait for ever
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return
+    raise Busy("another process holds its lock", path=path)
 
 
 class Place(NamedTuple):

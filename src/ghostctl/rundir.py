@@ -3,34 +3,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from .errors import Busy
+from .atomic import lock
 
 PATH = "/run/ghostctl"
-
-_LOCK_TRIES = 100
-_LOCK_PAUSE = 0.05
-"""Seconds between two tries."""
-
-
-def lock(fd: int, path: str) -> None:
-    """flock(2) that keeps other processes away from `path`; raises `Busy` when it stays taken."""
-    # whoever may read a directory may lock it, so this does not wait for ever
-    for _ in range(_LOCK_TRIES):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_LOCK_PAUSE)
-        else:
-            return
-    raise Busy("another process holds its lock", path=path)
 
 
 class Journal:

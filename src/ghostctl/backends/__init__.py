@@ -76,6 +76,9 @@ def get(name: str) -> Backend:
 
 def find(areas: Sequence[Area]) -> dict[str, Realisation]:
     """What realises ghosts among the active areas, by the areas' names."""
+    if not areas:
+        # where nothing is active, no backend need be imported
+        return {}
     return {found.area.name: found for name in NAMES for found in get(name).find(areas)}
 
 

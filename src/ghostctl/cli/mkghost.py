@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import click
 
-from .. import ghostwrite, header, kernel, output, report, sizes
+from .. import ghostwrite, header, kernel, report, sizes
 from ..errors import UsageError
 from . import options
 from .options import define, json_option
@@ -105,7 +105,7 @@ def command(
 
     def announce(made: header.Header) -> None:
         if as_json:
-            click.echo(output.json_text(_document(file, made, True, dry_run)))
+            _print_json(file, made, True, dry_run)
         elif not report.quiet:
             usable = made.size - made.page_size
             click.echo(
@@ -119,13 +119,15 @@ def command(
     def unchanged(have: header.Header) -> None:
         report.trace(f"{file}: already the ghost asked for")
         if as_json:
-            click.echo(output.json_text(_document(file, have, False, dry_run)))
+            _print_json(file, have, False, dry_run)
 
     ghostwrite.create(file, request, announce=announce, unchanged=unchanged, dry_run=dry_run)
 
 
-def _document(path: str, made: header.Header, changed: bool, dry_run: bool) -> dict[str, object]:
-    return {
+def _print_json(path: str, made: header.Header, changed: bool, dry_run: bool) -> None:
+    from ..output import json_text
+
+    document = {
         "file": path,
         "ghost_version": made.ghost_version,
         "size": made.size,
@@ -137,3 +139,4 @@ def _document(path: str, made: header.Header, changed: bool, dry_run: bool) -> d
         "changed": changed,
         "dry_run": dry_run,
     }
+    click.echo(json_text(document))
