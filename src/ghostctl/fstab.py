@@ -46,7 +46,7 @@ class Line:
         if len(fields) < 3:
             self.error = f"an entry has at least 3 fields, this one has {len(fields)}"
             return
-        if fields[2] != "swap" and any(f",{field}".find(f",{GHOST_PREFIX}") >= 0 for field in fields[1:]):
+        if fields[2] != "swap" and any(f",{GHOST_PREFIX}" in f",{field}" for field in fields[1:]):
             self.error = (
                 f"x-ghost options, but type {fields[2]}, not swap; a blank in a path is written \\040"
             )

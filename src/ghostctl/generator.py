@@ -191,6 +191,12 @@ def units(line: fstab.Line, source: str, ghostctl: str) -> dict[str, str]:
     backends = fallback(line)
     options, on_options = mkghost_options(line), _on_options(line)
 
+    program = os.path.dirname(ghostctl)
+    # with the directory of a program that is not on /usr, its mount is required, too (systemd.exec(5))
+    mounted = (
+        [] if program in ("/bin", "/usr/bin", "/usr/sbin") else [f"WorkingDirectory={_specifiers(program)}"]
+    )
+
     make = []
     if not backends:
         make += [
@@ -206,12 +212,6 @@ def units(line: fstab.Line, source: str, ghostctl: str) -> dict[str, str]:
             "ExecStartPost=" + _command("/bin/sh", "-c", "echo Y >/sys/module/zswap/parameters/enabled")
         )
 
-    # the program is on /usr, or where its directory is mounted: that is required with it (systemd.exec(5))
-    program = os.path.dirname(ghostctl)
-    mounted = (
-        () if program in ("/bin", "/usr/bin", "/usr/sbin") else (f"WorkingDirectory={_specifiers(program)}",)
-    )
-
     def fill(template: str, *lines: str, wanted: str = "") -> str:
         return template.format(
             line=line,
@@ -221,14 +221,14 @@ def units(line: fstab.Line, source: str, ghostctl: str) -> dict[str, str]:
             name=name,
             mkghost=mkghost,
             wanted=wanted,
-            lines="\n".join((*lines, *(mounted if "[Service]" in template else ()))),
+            lines="\n".join(lines),
         )
 
     drop_in = f"{name}.swap.d/50-ghostctl.conf"
     if not backends:
         # /run/ghostctl/ready/X is there while the service is active, so not when the kernel refused
         condition = "ConditionPathExists=/run/ghostctl/ready/%N"
-        return {mkghost: fill(_MKGHOST, *make), drop_in: fill(_DROP_IN, condition, wanted=mkghost)}
+        return {mkghost: fill(_MKGHOST, *make, *mounted), drop_in: fill(_DROP_IN, condition, wanted=mkghost)}
 
     # `ghostctl on` activates the file itself where the kernel takes it, and systemd then sees the .swap unit
     # active; else a backend realises the ghost, and swapon of the file must not be tried
@@ -239,8 +239,8 @@ def units(line: fstab.Line, source: str, ghostctl: str) -> dict[str, str]:
     ]
     condition = "ConditionPathExists=!/run/ghostctl/on/%N"
     return {
-        mkghost: fill(_MKGHOST, *make),
-        on: fill(_ON, *switch),
+        mkghost: fill(_MKGHOST, *make, *mounted),
+        on: fill(_ON, *switch, *mounted),
         drop_in: fill(_DROP_IN, condition, wanted=f"{mkghost} {on}"),
     }
 

@@ -90,9 +90,8 @@ def find(areas: Sequence[Area]) -> Iterator[Realisation]:
 def deactivate(area: Area) -> None:
     """swapoff(2), and away with the device."""
     number = _number_of(area)
-    path = f"/dev/zram{number}"
     try:
-        syscalls.swapoff(path)
+        syscalls.swapoff(f"/dev/zram{number}")
     finally:
         # when a signal came in the moment in which the area went, too; but not when another process has
         # cleared the device away, and perhaps a new one has the number

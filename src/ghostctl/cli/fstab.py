@@ -279,7 +279,7 @@ def ensure(files: tuple[str, ...], fstab_path: str) -> int:
 
     For boots without systemd: ghostctl fstab ensure && ghostctl on -a
     """
-    from .. import generator, lookup
+    from .. import bootcheck, generator, lookup
 
     system = _read(fstab_path)
     lines = [line for line in _ghosts(system, files) if line.has_option("x-ghost.size")]
@@ -291,11 +291,7 @@ def ensure(files: tuple[str, ...], fstab_path: str) -> int:
             raise Error(f"the same file as in line {first}", path=where)
         try:
             by_tag = lookup.tag(str(line.spec))
-            path = (
-                lookup.resolve(str(line.spec), system.areas, fstab_path)
-                if by_tag
-                else generator.check_path(line)
-            )
+            path = bootcheck.locate(line, system) if by_tag else generator.check_path(line)
             generator.mkghost_options(line)
         except UsageError as error:
             error.path = where
