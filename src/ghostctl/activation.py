@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Swap areas on and off: what is checked before the system calls, and what their refusals mean."""
+"""swapon: what is checked before the system call, and what its refusals mean."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
-import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import backends, kernel, lookup, report, sizes, swaps, syscalls, zswap
-from .errors import Busy, Error, NoMemory, NotAGhost, Unsupported
+from . import areas, backends, ghostfile, ghostwrite, kernel, report, rundir, sizes, syscalls, zswap
+from .areas import Active
+from .errors import Busy, Denied, Error, NoMemory, NotAGhost, Unsupported
 from .report import quote
 from .sizes import human
 
 if TYPE_CHECKING:
     from .ghostfile import File
     from .header import Header
-    from .swaps import Area
 
-_TAKEN_BY_KERNEL = frozenset({"holes", "mode", "owner", "filesystem", "pagesize"})
-"""Problems that `verify` reports and that are no reason, or have a reason of their own, not to try."""
+_LEAST_FULL = 23
+"""No kernel has a smaller table of areas: MAX_SWAPFILES of include/linux/swap.h, with all that is taken from 32."""
 
 
 class Request(NamedTuple):
@@ -40,39 +38,64 @@ class Request(NamedTuple):
 def activate(path: str, request: Request) -> None:
     """Makes the ghost, swap file or swap device `path` an active area.
 
-    Raises `NotAGhost`, `Busy`, `Unsupported`, `NoMemory`, `Error` and `OSError`.
+    Raises `NotAGhost`, `Busy`, `Unsupported`, `NoMemory`, `Denied`, `NoAreaList`, `Error` and `OSError`.
     """
-    from . import ghostfile
-
     with ghostfile.look(path) as file:
-        _refuse_active(file, swaps.find(swaps.read(), file.st))
         have = file.require_header()
-        if not file.is_ghost:
-            _activate_ordinary(file, have, request)
+        needs_rewrite = file.is_ghost and have.page_size != sizes.page_size()
+        if not needs_rewrite:
+            _activate(file, have, request)
             return
-        needs_rewrite = have.page_size != sizes.page_size()
-    if needs_rewrite:
-        _fix_page_size(path, request.fix_page_size)
+        if not request.fix_page_size:
+            raise Error(
+                f"made for pages of {have.page_size} bytes, this kernel has {sizes.page_size()}",
+                path=path,
+                hint="--fixpgsz rewrites it",
+            )
+        new = ghostwrite.for_page_size(file)
+    report.warn(path, f"made for pages of {have.page_size} bytes: rewritten for {sizes.page_size()}")
+    ghostwrite.create(path, ghostwrite.Request(new, if_needed=True))
     with ghostfile.look(path) as file:
-        _lock(file)
-        # only now no other process can be about to activate it
-        _activate_ghost(file, file.require_header(), swaps.read(), request)
+        _activate(file, file.require_header(), request)
 
 
-def _refuse_active(file: File, area: Area | None) -> None:
-    if area is not None:
-        name = f" as {area.name}" if area.name != file.path else ""
+def _activate(file: File, have: Header, request: Request) -> None:
+    # only behind the lock no other process can be about to activate it
+    with rundir.locked(rundir.lock_name(file.st), file.path):
+        actives = areas.read()
+        _refuse_active(file, actives)
+        try:
+            if file.is_ghost:
+                _activate_ghost(file, have, actives, request)
+            else:
+                _activate_ordinary(file, have, request)
+        except PermissionError as error:
+            raise _why_denied(file, error, len(actives)) from None
+
+
+def _refuse_active(file: File, actives: Sequence[Active]) -> None:
+    found = areas.active(file, actives)
+    if found is not None:
+        name = f" as {found.area.name}" if found.area.name != file.path else ""
         raise Busy(f"is already active{name}", path=file.path)
+    if twin := areas.twin(file, actives):
+        report.warn(
+            file.path,
+            f"has the UUID of {twin}, which is active: it is a copy",
+            f"ghostctl label -U random {quote(file.path)}, while it is not active",
+        )
 
 
-def _lock(file: File) -> None:
-    try:
-        fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Busy("is being activated by another process", path=file.path) from None
-    except OSError as error:
-        # a network filesystem locks only what is open for writing
-        report.trace(f"{file.path}: no lock: {error.strerror}")
+def _why_denied(file: File, error: PermissionError, active: int) -> Error | PermissionError:
+    if error.errno != errno.EPERM or os.geteuid() != 0:
+        return error
+    if active >= _LEAST_FULL:
+        return Error(f"the kernel has no room for more than {active} areas", path=file.path)
+    return Denied(
+        str(error.strerror),
+        path=file.path,
+        hint="this root may not: it is one of a container or user namespace, or a seccomp filter forbids it",
+    )
 
 
 def _activate_ordinary(file: File, have: Header, request: Request) -> None:
@@ -116,27 +139,7 @@ def _why_invalid(file: File) -> str:
     return "the kernel's log (dmesg) may say more"
 
 
-def _fix_page_size(path: str, allowed: bool) -> None:
-    from . import ghostfile, ghostwrite, header
-
-    with ghostfile.look(path) as file:
-        have = file.require_header()
-    if not allowed:
-        raise Error(
-            f"made for pages of {have.page_size} bytes, this kernel has {sizes.page_size()}",
-            path=path,
-            hint="--fixpgsz rewrites it",
-        )
-    pages = sizes.to_pages(have.size, sizes.page_size())
-    new = header.ghost(
-        pages, sizes.page_size(), uuid=have.uuid, label=have.label, bare=have.ghost_version == 0
-    )
-    report.warn(path, f"made for pages of {have.page_size} bytes: rewritten for {sizes.page_size()}")
-    ghostwrite.create(path, ghostwrite.Request(new, if_needed=True))
-
-
-def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Request) -> None:
-    _refuse_active(file, lookup.active_area(file, areas))
+def _activate_ghost(file: File, have: Header, actives: Sequence[Active], request: Request) -> None:
     _check_header(file, request.force)
     _warn_permissions(file)
     first = "file" if request.backend == "auto" else request.backend
@@ -146,7 +149,7 @@ def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Re
         backend = backends.get(name)
         report.trace(f"backend {name}: tried")
         try:
-            _check_slot_memory(file, have, backend.EXTRA_SLOT_BYTES, request.force)
+            _check_slot_memory(file, slot_memory(have, backend), request.force)
             with _zswap_for(file, request, backend):
                 backend.activate(file, request.options)
         except Unsupported as error:
@@ -158,8 +161,8 @@ def _activate_ghost(file: File, have: Header, areas: Sequence[Area], request: Re
             if refusal.hint:
                 # not for want of ghosts in the kernel: the user can do something about it
                 report.warn(file.path, f"{refusal.what}: active by {name} instead", refusal.hint)
-        if backend.NEEDS_ZSWAP:
-            _warn_pool(file, areas)
+        if backend.needs_zswap:
+            _warn_pool(file, actives)
         return
     raise _refusal(file, refusals, names)
 
@@ -177,15 +180,13 @@ def _refusal(file: File, refusals: list[Unsupported], tried: Collection[str]) ->
         hints.insert(0, "put ghosts on ext4, xfs or btrfs")
         reasons = f"no kernel swaps to a file on {fstype}"
     if not hints:
-        hints.append("no --fallback of this kernel can stand in; a kernel with ghost swap is needed")
+        hints.append("this kernel supports none of the fallback backends; boot a kernel with ghost swap")
     return Unsupported(reasons, path=file.path, hint="; ".join(hints))
 
 
 def _check_header(file: File, force: bool) -> None:
-    from . import ghostfile
-
     for problem in ghostfile.verify(file):
-        if problem.id in _TAKEN_BY_KERNEL:
+        if not problem.stops:
             continue
         if problem.severity == "error" and not force:
             raise Error(problem.message, path=file.path, hint=f"ghostctl verify {quote(file.path)}")
@@ -202,8 +203,12 @@ def _warn_permissions(file: File) -> None:
         report.warn(file.path, f"insecure file owner {file.st.st_uid}, 0 (root) suggested")
 
 
-def _check_slot_memory(file: File, have: Header, extra_slot_bytes: int, force: bool) -> None:
-    needed = kernel.slot_memory(have.pages) + have.pages * extra_slot_bytes
+def slot_memory(have: Header, backend: backends.Backend) -> int:
+    """Bytes of kernel memory that activation takes at once for the slots of an area."""
+    return kernel.slot_memory(have.pages) + have.pages * backend.extra_slot_bytes
+
+
+def _check_slot_memory(file: File, needed: int, force: bool) -> None:
     try:
         available = kernel.read_meminfo().get("MemAvailable")
     except OSError:
@@ -211,7 +216,7 @@ def _check_slot_memory(file: File, have: Header, extra_slot_bytes: int, force: b
     if available is None or needed <= available:
         return
     text = (
-        f"declares {human(have.size, ' ', 'iB')}: its slots take about {human(needed, ' ', 'iB')} of kernel "
+        f"declares {human(file.require_header().size, ' ', 'iB')}: its slots take about {human(needed, ' ', 'iB')} of kernel "
         f"memory, {human(available, ' ', 'iB')} are available"
     )
     if not force:
@@ -222,9 +227,9 @@ def _check_slot_memory(file: File, have: Header, extra_slot_bytes: int, force: b
 @contextmanager
 def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Iterator[None]:
     """Checks zswap, or turns it on, and off again when the backend then cannot activate the ghost."""
-    state = zswap.read() if backend.NEEDS_ZSWAP else None
+    state = zswap.read() if backend.needs_zswap else None
     if (
-        not backend.NEEDS_ZSWAP
+        not backend.needs_zswap
         or (state is not None and state.enabled)
         # the refusal that is about to come has a reason that zswap would not cure
         or backend.unavailable() is not None
@@ -251,17 +256,17 @@ def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Itera
     yield
 
 
-def _warn_pool(file: File, areas: Sequence[Area]) -> None:
+def _warn_pool(file: File, before: Sequence[Active]) -> None:
     from . import capacity
 
-    now = swaps.read()
-    own = lookup.active_area(file, now)
-    found = capacity.measure(now, zswap.read())
+    now = areas.read()
+    own = areas.active(file, now)
+    found = capacity.measure([one.area for one in now], zswap.read())
     if own is None or found is None or found.holds is None:
         return
-    below = [area.name for area in areas if not area.is_ghost and area.prio < own.prio]
+    below = [one.area.name for one in before if not one.area.is_ghost and one.area.prio < own.area.prio]
     if below and found.size > found.holds:
-        fits = found.holds - (found.size - own.size)
+        fits = found.holds - (found.size - own.area.size)
         report.warn(
             file.path,
             f"is above {', '.join(below)} and declares more than zswap's pool can hold "
@@ -281,59 +286,3 @@ def warn_automatic_priority(path: str, later: Sequence[str]) -> None:
             f"has no priority and will outrank {', '.join(later)}, which come later",
             "give priorities with -p or pri= in fstab",
         )
-
-
-def deactivate(area: Area, *, force: bool = False, progress: Callable[[int], None] | None = None) -> None:
-    """Takes an area down, and what a backend set up for it.
-
-    Refuses with `NoMemory` when its used pages fit neither in memory nor in the other areas, unless
-    `force`. While pages come back, `progress` is called from another thread with the bytes still in use,
-    several times a second. Raises `OSError`; EINTR after a signal, with the area active as before.
-    """
-    if not force:
-        _check_room(area)
-    protect_from_oom_killer()
-    realisation = backends.find([area]).get(area.name)
-    take_down = backends.get(realisation.backend if realisation else "file").deactivate
-    if progress is None:
-        take_down(area)
-        return
-    done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(area.name, done, progress), daemon=True)
-    watcher.start()
-    try:
-        take_down(area)
-    finally:
-        done.set()
-        watcher.join()
-
-
-def _watch(name: str, done: threading.Event, progress: Callable[[int], None]) -> None:
-    while not done.wait(0.2):
-        area = next((area for area in swaps.read() if area.name == name), None)
-        if area is not None:
-            progress(area.used)
-
-
-def _check_room(area: Area) -> None:
-    free = sum(other.size - other.used for other in swaps.read() if other.name != area.name)
-    try:
-        available = kernel.read_meminfo().get("MemAvailable", 0)
-    except OSError:
-        return
-    if area.used > available + free:
-        raise NoMemory(
-            f"{human(area.used, ' ', 'iB')} are in use: more than available memory "
-            f"({human(available, ' ', 'iB')}) and the other areas ({human(free, ' ', 'iB')}) can take",
-            path=area.name,
-            hint="end what uses memory, activate another area, or try with --force",
-        )
-
-
-def protect_from_oom_killer() -> None:
-    """Asks the kernel not to kill this process for memory (proc_pid_oom_score_adj(5)); root only."""
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("-1000")
-    except OSError as error:
-        report.trace(f"/proc/self/oom_score_adj: {os.strerror(error.errno or 0)}")

@@ -1,44 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files that appear whole or not at all, whatever happens in between."""
+"""Files that appear whole or not at all, and are on disk when that is said."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from .errors import Busy
-from .report import trace
+from . import rundir, syscalls
+from .errors import naming
+from .report import trace, warn
 
 TEMPORARY = ".ghostctl-new"
 """Name of the unfinished file in a directory. One name: what a crash leaves, the next run removes."""
 
+SELINUX = "security.selinux"
 
-_LOCK_TRIES = 100
-_LOCK_PAUSE = 0.05
-"""Seconds between two tries."""
-
-
-def lock(fd: int, path: str) -> None:
-    """flock(2) that keeps other processes away from `path`; raises `Busy` when it stays taken."""
-    # whoever may read a directory may lock it, so this does not wait for ever
-    for _ in range(_LOCK_TRIES):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_LOCK_PAUSE)
-        else:
-            return
-    raise Busy("another process holds its lock", path=path)
+_OF_CONTENT = frozenset({"security.ima", "security.evm"})
+"""Attributes that are a signature of the content, and wrong for any other."""
 
 
 class Place(NamedTuple):
-    """A name in an open, locked directory: where a file is or will be."""
+    """A name in an open directory: where a file is or will be."""
 
     dirfd: int
     name: str
@@ -47,34 +33,80 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def place(path: str) -> Iterator[Place]:
-    """Opens and locks the directory of `path`, so that two writers keep apart (flock(2)).
+def open_place(path: str) -> Iterator[Place]:
+    """Opens the directory of `path`; no lock is taken.
 
-    Raises `OSError`: EISDIR for a path without a name at its end; and `Busy` when the lock stays taken.
+    Raises `OSError`: EISDIR for a path without a name at its end.
     """
     parent, name = os.path.split(path)
     if name in ("", ".", ".."):
         number = errno.EISDIR if path else errno.ENOENT
         raise OSError(number, os.strerror(number), path)
-    try:
+    with naming(path):
         dirfd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        error.filename = path
-        raise
     try:
-        lock(dirfd, path)
         yield Place(dirfd, name, path)
     finally:
         os.close(dirfd)
 
 
+@contextmanager
+def locked(place: Place) -> Iterator[None]:
+    """Keeps two writers of files in one directory apart. Raises `Busy` when the lock stays taken."""
+    with rundir.locked(rundir.lock_name(os.fstat(place.dirfd)), place.path):
+        yield
+
+
+@contextmanager
+def place(path: str) -> Iterator[Place]:
+    """Opens and locks the directory of `path`; raises as `open_place` and `locked`."""
+    with open_place(path) as opened, locked(opened):
+        yield opened
+
+
+def _sync_directory(path: str) -> None:
+    with naming(path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def make_directories(path: str, mode: int = 0o755) -> None:
+    """Makes a directory, and those above it that are missing, durably; one that is there is left as it is.
+
+    Raises `OSError`.
+    """
+    if os.path.isdir(path):
+        return
+    path = path.rstrip("/")
+    parent = os.path.dirname(path) or "."
+    make_directories(parent)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        # another process was faster
+        if not os.path.isdir(path):
+            raise
+    _sync_directory(parent)
+
+
+def remove(path: str) -> None:
+    """Removes a file, durably. Raises `OSError`."""
+    with open_place(path) as gone, naming(path):
+        os.unlink(gone.name, dir_fd=gone.dirfd)
+        os.fsync(gone.dirfd)
+
+
 def _clear(dirfd: int) -> None:
+    """Removes what a killed process left; whatever else has that name is in the way."""
     try:
         st = os.stat(TEMPORARY, dir_fd=dirfd, follow_symlinks=False)
     except FileNotFoundError:
         return
-    if stat.S_ISDIR(st.st_mode) or st.st_uid != os.geteuid():
-        raise OSError(errno.EEXIST, f"{TEMPORARY} in its directory is in the way")
+    if not stat.S_ISREG(st.st_mode) or st.st_uid != os.geteuid():
+        raise FileExistsError(errno.EEXIST, f"{TEMPORARY} in its directory is in the way")
     os.unlink(TEMPORARY, dir_fd=dirfd)
 
 
@@ -83,21 +115,31 @@ def _unfinished(dirfd: int) -> Iterator[tuple[int, bool]]:
     """A new private file, as ``(fd, named)``: without a name where the filesystem has O_TMPFILE."""
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     _clear(dirfd)
-    try:
-        fd, named = os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=dirfd), False
-    except OSError as error:
-        # EISDIR: a kernel or filesystem that takes O_TMPFILE for O_DIRECTORY
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-            raise
+    fd, named = _open_nameless(dirfd, flags), False
+    if fd is None:
         fd, named = os.open(TEMPORARY, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=dirfd), True
     try:
         yield fd, named
     except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(TEMPORARY, dir_fd=dirfd)
+        with suppress(OSError):
+            if _is_unfinished(dirfd, fd):
+                os.unlink(TEMPORARY, dir_fd=dirfd)
         raise
     finally:
         os.close(fd)
+
+
+def _open_nameless(dirfd: int, flags: int) -> int | None:
+    # only /proc can give such a file a name
+    if not os.path.exists(f"/proc/self/fd/{dirfd}"):
+        return None
+    try:
+        return os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=dirfd)
+    except OSError as error:
+        # EISDIR: a kernel or filesystem that takes O_TMPFILE for O_DIRECTORY
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+            raise
+    return None
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -105,11 +147,37 @@ def _write(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def keep(fd: int, like: int) -> None:
+def set_attribute(fd: int, name: str, value: bytes, path: str) -> None:
+    """Sets an extended attribute of an open file; what the filesystem does not take is warned about.
+
+    So is what this user may not set, except the SELinux type, which decides who may use the file: raises
+    `OSError`.
+    """
+    try:
+        os.setxattr(fd, name, value)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP and (error.errno != errno.EPERM or name == SELINUX):
+            raise
+        # a mount may give the same value to all its files
+        if get_attribute(fd, name) != value:
+            warn(path, f"attribute {name} cannot be set: {error.strerror}")
+
+
+def get_attribute(fd: int, name: str) -> bytes | None:
+    """An extended attribute of an open file; None when it has none, or the filesystem has no attributes."""
+    try:
+        return os.getxattr(fd, name)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return None
+        raise
+
+
+def _keep(fd: int, like: int, path: str) -> None:
     """Gives `fd` the owner, mode and extended attributes (SELinux type, ACLs) of the file `like`."""
     st = os.fstat(like)
     os.fchown(fd, st.st_uid, st.st_gid)
-    os.fchmod(fd, st.st_mode & 0o7777)
+    os.fchmod(fd, stat.S_IMODE(st.st_mode))
     try:
         names = os.listxattr(like)
     except OSError as error:
@@ -117,37 +185,57 @@ def keep(fd: int, like: int) -> None:
             return
         raise
     for name in names:
-        os.setxattr(fd, name, os.getxattr(like, name))
+        value = None if name in _OF_CONTENT else get_attribute(like, name)
+        if value is not None:
+            set_attribute(fd, name, value, path)
 
 
-def write(place: Place, data: bytes, *, replace: bool, finish: Callable[[int], None] | None = None) -> None:
+def write(
+    place: Place,
+    data: bytes,
+    *,
+    replace: bool,
+    finish: Callable[[int], None] | None = None,
+    check: Callable[[int], None] | None = None,
+) -> None:
     """Writes the file, whole and synced, or not at all; a crash at any instant leaves the old or the new one.
 
-    Mode 0600 from the first byte; `finish` gets the descriptor of the file before it has a name, to
-    change or check what it wants. Without `replace` an existing name raises `FileExistsError`.
+    Mode 0600 from the first byte. Before the file has a name, `finish` gets its descriptor to set mode, owner
+    and attributes, which are synced with the data, and then `check`, to look at it. Without `replace` an
+    existing name raises `FileExistsError`.
     """
-    try:
-        with _unfinished(place.dirfd) as (fd, named):
-            how = f"as {TEMPORARY}, then renamed" if named else "with O_TMPFILE, then linked"
-            trace(f"{place.path}: {len(data)} bytes written {how}")
-            _write(fd, data)
-            os.fsync(fd)
-            if finish is not None:
-                finish(fd)
-            if replace:
-                _replace(place, fd, named)
-            else:
-                _create(place, fd, named)
-            os.fsync(place.dirfd)
-    except OSError as error:
-        # a failing write(2) or fsync(2) has no filename, and the temporary one is nobody's business
-        error.filename, error.filename2 = place.path, None
-        raise
+    # a failing write(2) or fsync(2) knows no name, and the temporary one is nobody's business
+    with naming(place.path), _unfinished(place.dirfd) as (fd, named):
+        how = f"as {TEMPORARY}, then renamed" if named else "with O_TMPFILE, then linked"
+        trace(f"{place.path}: {len(data)} bytes written {how}")
+        _write(fd, data)
+        if finish is not None:
+            finish(fd)
+        os.fsync(fd)
+        if check is not None:
+            check(fd)
+        if replace:
+            _replace(place, fd, named)
+        else:
+            _create(place, fd, named)
+        os.fsync(place.dirfd)
+
+
+def _is_unfinished(dirfd: int, fd: int) -> bool:
+    """Whether the unfinished file in the directory is this one."""
+    return os.path.samestat(os.stat(TEMPORARY, dir_fd=dirfd, follow_symlinks=False), os.fstat(fd))
+
+
+def _check_unfinished(place: Place, fd: int) -> None:
+    # without /run there is no lock: another process may have taken it for what a killed one left
+    if not _is_unfinished(place.dirfd, fd):
+        raise OSError(errno.ESTALE, "another process writes to its directory")
 
 
 def _replace(place: Place, fd: int, named: bool) -> None:
     if not named:
         os.link(f"/proc/self/fd/{fd}", TEMPORARY, dst_dir_fd=place.dirfd)
+    _check_unfinished(place, fd)
     os.rename(TEMPORARY, place.name, src_dir_fd=place.dirfd, dst_dir_fd=place.dirfd)
 
 
@@ -155,8 +243,7 @@ def _create(place: Place, fd: int, named: bool) -> None:
     if not named:
         os.link(f"/proc/self/fd/{fd}", place.name, dst_dir_fd=place.dirfd)
         return
-    from . import syscalls
-
+    _check_unfinished(place, fd)
     try:
         syscalls.renameat2(place.dirfd, TEMPORARY, place.name, syscalls.RENAME_NOREPLACE)
     except OSError as error:
@@ -174,38 +261,39 @@ def edit(path: str, change: Callable[[bytes], bytes]) -> bool:
     when another program wrote to the file in between.
     """
     with place(os.path.realpath(path)) as target:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(
-                target.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=target.dirfd
-            )
+            with naming(path):
+                fd = os.open(target.name, flags, dir_fd=target.dirfd)
         except FileNotFoundError:
             new = change(b"")
             if new:
                 write(target, new, replace=False, finish=lambda fd: os.fchmod(fd, 0o644))
             return bool(new)
-        except OSError as error:
-            error.filename = path
-            raise
         try:
-            before = _identity(os.fstat(fd))
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "is not a regular file", path)
-            with open(fd, "rb", closefd=False) as file:
-                old = file.read()
-            new = change(old)
-
-            def finish(new_fd: int) -> None:
-                keep(new_fd, fd)
-                os.fsync(new_fd)
-                if _identity(os.stat(target.name, dir_fd=target.dirfd, follow_symlinks=False)) != before:
-                    raise OSError(errno.ESTALE, "changed by another program in the meantime")
-
-            if new != old:
-                write(target, new, replace=True, finish=finish)
-            return new != old
+            return _edit(target, fd, change, path)
         finally:
             os.close(fd)
 
 
-def _identity(st: os.stat_result) -> tuple[int, ...]:
+def _edit(target: Place, fd: int, change: Callable[[bytes], bytes], path: str) -> bool:
+    st = os.fstat(fd)
+    if not stat.S_ISREG(st.st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file", path)
+    with naming(path), open(fd, "rb", closefd=False) as file:
+        old = file.read()
+    new = change(old)
+
+    def check(_new_fd: int) -> None:
+        now = os.stat(target.name, dir_fd=target.dirfd, follow_symlinks=False)
+        if _version(now) != _version(st):
+            raise OSError(errno.ESTALE, "changed by another program in the meantime")
+
+    if new != old:
+        write(target, new, replace=True, finish=lambda new_fd: _keep(new_fd, fd, path), check=check)
+    return new != old
+
+
+def _version(st: os.stat_result) -> tuple[int, ...]:
+    """What differs once a file has been replaced or written to."""
     return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns

@@ -21,6 +21,8 @@ class Device(NamedTuple):
     path: str
     label: str | None
     uuid: str | None
+    is_made: bool = False
+    """A backend made it for a ghost, whose label and UUID it has."""
 
 
 class Hardware(NamedTuple):
@@ -42,12 +44,12 @@ class Hardware(NamedTuple):
         return (self.model or self.name) + (f" ({details})" if details else "")
 
 
-def iter_swap() -> Iterator[Device]:
-    """The block devices that hold swap areas."""
+def iter_swap(denied: list[str]) -> Iterator[Device]:
+    """The block devices that hold swap areas; without udev, what this user may not read goes into `denied`."""
     if os.path.exists(_UDEV):
         yield from _from_udev()
     else:
-        yield from _from_headers()
+        yield from _from_headers(denied)
 
 
 def _from_udev() -> Iterator[Device]:
@@ -75,17 +77,33 @@ def _decode(text: str) -> str:
     return os.fsdecode(data)
 
 
-def _from_headers() -> Iterator[Device]:
+def encode(text: str) -> str:
+    """A value as udev writes it in the name of a link: what is not safe there as ``\\xNN``."""
+    return "".join(
+        char
+        if char.isascii()
+        and (char.isalnum() or char in "#+-.:=@_")
+        or (not char.isascii() and char.isprintable())
+        else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+        for char in text
+    )
+
+
+def _from_headers(denied: list[str]) -> Iterator[Device]:
     try:
         names = sorted(os.listdir("/sys/class/block"))
     except OSError:
         return
     for name in names:
+        path = f"/dev/{name.replace('!', '/')}"
         try:
             with open(f"/sys/class/block/{name}/size", encoding="ascii") as size:
                 if int(size.read()) == 0:
                     continue
-            device = _from_header(f"/dev/{name.replace('!', '/')}")
+            device = _from_header(path)
+        except PermissionError:
+            denied.append(path)
+            continue
         except (OSError, Error) as error:
             trace(f"{name}: {error}", 2)
             continue
@@ -97,7 +115,10 @@ def _from_header(path: str) -> Device | None:
     from . import ghostfile
 
     with ghostfile.look(path) as file:
-        return Device(path, file.header.label_text, file.header.uuid_text) if file.header else None
+        have = file.header
+        if have is None:
+            return None
+        return Device(path, have.label_text, have.uuid_text, have.stands_in_for is not None)
 
 
 def read(path: str) -> Device | None:

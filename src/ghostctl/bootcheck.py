@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from . import backends, fstab, generator, ghostfile, kernel, lookup, sizes, swaps, zswap
+from . import areas, backends, fstab, generator, ghostfile, kernel, lookup, sizes, zswap
+from .areas import Active
 from .errors import Error, NotFound, SizeError
 from .report import describe, quote
 
@@ -44,12 +45,12 @@ class System:
     def __init__(
         self,
         lines: Sequence[fstab.Line],
-        areas: Sequence[swaps.Area],
+        actives: Sequence[Active],
         path: str = fstab.PATH,
         root: str = "/",
     ) -> None:
         self.lines = lines
-        self.areas = areas
+        self.actives = actives
         self.path = path
         self.root = root
 
@@ -69,9 +70,9 @@ class System:
     def above(self) -> list[tuple[int, str, str]]:
         """What is no ghost and has a priority, as ``(priority, spec, words)``."""
         found = {
-            area.name: (area.prio, area.name, f"{area.name} (priority {area.prio})")
-            for area in self.areas
-            if not area.is_ghost
+            one.area.name: (one.area.prio, one.area.name, f"{one.area.name} (priority {one.area.prio})")
+            for one in self.actives
+            if not one.area.is_ghost
         }
         for line in self.swap_lines:
             prio, spec = priority(line), str(line.spec)
@@ -96,13 +97,13 @@ class System:
 def iter_ghosts(system: System) -> Iterator[fstab.Line]:
     """The swap lines that declare a ghost or name the file of one."""
     for line in fstab.iter_swap(system.lines):
-        if lookup.is_ghost(line, system.areas, system.path):
+        if lookup.is_ghost(line, system.actives, system.path):
             yield line
 
 
 def locate(line: fstab.Line, system: System) -> str:
     """The path that the line names. Raises `NotFound`, `Error`."""
-    return lookup.resolve(str(line.spec), system.areas, system.path)
+    return lookup.resolve(str(line.spec), system.actives, system.path)
 
 
 def priority(line: fstab.Line) -> int | None:
@@ -122,9 +123,11 @@ def state(line: fstab.Line, system: System) -> str:
     except (OSError, Error) as error:
         return describe(error)
     try:
-        lookup.find_active(path, system.areas, system.path)
-    except (NotFound, Error):
+        areas.find(path, system.actives, system.path)
+    except NotFound:
         return "ready"
+    except Error as error:
+        return error.what
     return "active"
 
 

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from .report import trace
 from .sizes import MAX_PAGES, human, page_size
-from .swaps import Area
+from .swaps import Area, zram_number
 from .zswap import Zswap
+
+if TYPE_CHECKING:
+    from .areas import Active
 
 ASSUMED_RATIO = 3.0
 """Stored to pool bytes, taken where there is too little in zswap to measure it by."""
@@ -108,3 +112,37 @@ def recommended_size(holds: int) -> int:
     What a pool `holds` is known at a ratio that the next pages need not have: a tenth stays free.
     """
     return min(holds * 9 // 10, MAX_PAGES * page_size()) >> 20 << 20
+
+
+def room(actives: Iterable[Active], state: Zswap | None, available: int) -> int:
+    """Bytes of pages that these areas can really take, with so many bytes of memory `available`.
+
+    A ghost what zswap's pool has room for, a zram device what its memory limit leaves, others their free slots.
+    """
+    total = 0
+    ghosts = []
+    for one in actives:
+        area = one.area
+        if area.is_ghost:
+            ghosts.append(area)
+        elif (number := zram_number(area)) is not None:
+            total += min(area.size - area.used, _zram_room(number, available))
+        else:
+            total += area.size - area.used
+    found = measure(ghosts, state)
+    if found is not None:
+        total += found.free if found.available is None else found.available
+    return total
+
+
+def _zram_room(number: int, available: int) -> int:
+    """What a zram device can store at the ratio of what it has; nothing where sysfs does not say."""
+    # Documentation/admin-guide/blockdev/zram.rst: orig_data_size compr_data_size mem_used_total mem_limit ...
+    try:
+        with open(f"/sys/block/zram{number}/mm_stat", encoding="ascii") as file:
+            stored, _, used, limit, *_ = map(int, file.read().split())
+    except (OSError, ValueError) as error:
+        trace(f"zram{number}: {error}")
+        return 0
+    memory = min(available, max(limit - used, 0)) if limit else available
+    return memory * max(stored, used) // used if used else memory

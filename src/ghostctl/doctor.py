@@ -8,9 +8,11 @@ import shlex
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from . import backends, capacity, fstab, generator, kernel, lookup, sizes
-from .errors import NotAGhost, SizeError
+from . import capacity, fstab, generator, kernel, lookup, sizes
+from .areas import Active
+from .errors import Error, NotAGhost, SizeError
 from .machine import Ghost, Machine
+from .report import describe
 from .sizes import human
 from .swaps import Area
 
@@ -38,13 +40,15 @@ class Finding(NamedTuple):
 def _check_kernel(machine: Machine) -> Iterator[Finding]:
     offers = machine.interfaces
     seen = f"{kernel.release()}: {offers}"
-    stand_ins = sorted({f.backend for f in machine.realised.values() if f.backend != "file"})
+    others = sorted({str(one.backend) for one in machine.active_ghosts if one.backend != "file"})
     if offers.has_ghosts:
         yield Finding("OK", seen)
-    elif stand_ins:
-        yield Finding("OK", f"{seen}; ghosts are active by {', '.join(stand_ins)}")
+    elif others:
+        yield Finding("OK", f"{seen}; ghosts are active through {', '.join(others)}")
     elif offers.file is None:
         yield Finding("WARN", f"{seen}; only a try can tell", ("ghostctl doctor --probe",))
+    elif machine.doubtful:
+        yield Finding("WARN", f"{seen}; {_doubt(machine)}")
     elif offers.zram:
         make = () if machine.ghosts else (_make(machine, machine.example),)
         yield Finding(
@@ -54,6 +58,14 @@ def _check_kernel(machine: Machine) -> Iterator[Finding]:
         )
     else:
         yield Finding("FAIL", f"{seen}; no ghost swap, and nothing to stand in: another kernel is needed")
+
+
+def _doubt(machine: Machine) -> str:
+    names = ", ".join(one.area.name for one in machine.doubtful)
+    if all(isinstance(one.doubt, PermissionError) for one in machine.doubtful):
+        return f"only root can tell whether {names} was made for a ghost"
+    reasons = "; ".join(describe(one.doubt) for one in machine.doubtful if one.doubt)
+    return f"cannot tell whether {names} was made for a ghost: {reasons}"
 
 
 def _good_size(machine: Machine) -> str:
@@ -71,7 +83,7 @@ def _make(machine: Machine, path: str, size: str | None = None, *options: str) -
 
 
 def _needs_zswap(machine: Machine) -> bool:
-    others = [found for found in machine.realised.values() if found.backend != "zram"]
+    others = [one for one in machine.active_ghosts if one.backend != "zram"]
     return bool(others) or machine.interfaces.has_ghosts is not False
 
 
@@ -115,8 +127,8 @@ def _check_size(machine: Machine) -> Iterator[Finding]:
         yield Finding("OK", "no zswap to hold them")
         return
     # an area without a file, or with one that this user may not read, promises as much as any
-    known = {area.name for area in map(machine.area_of, ghosts) if area}
-    others = [area for area in machine.areas if area.is_ghost and area.name not in known]
+    known = [one.area for one in map(machine.active, ghosts) if one]
+    others = [area for area in machine.areas if area.is_ghost and area not in known]
     declared = sum(ghost.header.size for ghost in ghosts if ghost.header) + sum(area.size for area in others)
     seen = f"{human(declared)} declared, zswap's pool holds about {human(holds)}"
     if declared <= holds:
@@ -126,7 +138,8 @@ def _check_size(machine: Machine) -> Iterator[Finding]:
         area.name
         for area in machine.areas
         if not area.is_ghost
-        and all(found and area.prio > found.prio for found in (*map(machine.area_of, ghosts), *others))
+        and len(known) == len(ghosts)
+        and all(area.prio > other.prio for other in (*known, *others))
     ]
     if above:
         yield Finding("OK", f"{seen}; {', '.join(above)} has the higher priority and takes the rest")
@@ -137,7 +150,7 @@ def _check_size(machine: Machine) -> Iterator[Finding]:
     fixes = []
     if largest and fits != "0M":
         quoted = shlex.quote(largest.path)
-        cycle = "--cycle " if machine.area_of(largest) else ""
+        cycle = "--cycle " if machine.active(largest) else ""
         fixes.append(f"ghostctl resize {cycle}{quoted} {fits}")
         line = machine.line_of(largest.path)
         if line is not None and line.option("x-ghost.size"):
@@ -146,8 +159,8 @@ def _check_size(machine: Machine) -> Iterator[Finding]:
 
 
 def _by_zram(machine: Machine, ghost: Ghost) -> bool:
-    area = machine.area_of(ghost)
-    return area is not None and machine.realised[area.name].backend == "zram"
+    active = machine.active(ghost)
+    return active is not None and active.backend == "zram"
 
 
 def _edit_fstab(path: str, pattern: str, replacement: str) -> list[str]:
@@ -183,7 +196,7 @@ def _file_check(ids: frozenset[str] | None, fine: str) -> Callable[[Machine], It
                 continue
             found = True
             fixes = dict.fromkeys(_fix_file(machine, ghost, problem.id) for problem in problems)
-            is_ours = ghost.header is not None or machine.line_of(ghost.path) or machine.area_of(ghost)
+            is_ours = ghost.header is not None or machine.line_of(ghost.path) or machine.active(ghost)
             yield Finding(
                 "FAIL" if is_ours and any(problem.severity == "error" for problem in problems) else "WARN",
                 f"{ghost.path}: {'; '.join(problem.message for problem in problems)}",
@@ -227,9 +240,12 @@ def _fix_file(machine: Machine, ghost: Ghost, problem: str) -> str:
 
 
 def _check_active(machine: Machine) -> Iterator[Finding]:
-    if machine.realised:
-        names = ", ".join(found.ghost or name for name, found in machine.realised.items())
-        yield Finding("OK", names)
+    if machine.active_ghosts:
+        yield Finding("OK", ", ".join(one.ghost or one.area.name for one in machine.active_ghosts))
+    elif machine.doubtful:
+        yield Finding("WARN", _doubt(machine))
+    elif not machine.ghosts and machine.unreadable:
+        yield Finding("WARN", f"only root can tell: {', '.join(machine.unreadable)} cannot be read")
     elif not machine.ghosts:
         yield Finding("WARN", "no ghost is there", (_make(machine, machine.example), _on(machine)))
     else:
@@ -243,12 +259,11 @@ def _on(machine: Machine) -> str:
 
 def _check_priority(machine: Machine) -> Iterator[Finding]:
     found = False
-    for realisation in machine.realised.values():
-        area = realisation.area
+    for ghost in machine.active_ghosts:
         above = [
-            other
-            for other in machine.areas
-            if other.name not in machine.realised and not other.is_ghost and other.prio > area.prio
+            other.area
+            for other in machine.actives
+            if other.backend is None and not other.area.is_ghost and other.area.prio > ghost.area.prio
         ]
         if not above or _is_overflow(machine, above):
             continue
@@ -257,9 +272,9 @@ def _check_priority(machine: Machine) -> Iterator[Finding]:
         kind = "compresses as well" if any(_is_zram(other) for other in above) else "is slower"
         yield Finding(
             "WARN",
-            f"{names} is above {realisation.ghost or area.name} and {kind}: "
+            f"{names} is above {ghost.ghost or ghost.area.name} and {kind}: "
             "the ghost gets pages only once it is full",
-            tuple(_raise(machine, realisation, above)),
+            tuple(_raise(machine, ghost, above)),
         )
     if not found:
         text = ", ".join(f"{area.name} {area.prio}" for area in machine.areas) or "no active area"
@@ -281,23 +296,23 @@ def _is_overflow(machine: Machine, above: list[Area]) -> bool:
     )
 
 
-def _raise(machine: Machine, realisation: backends.Realisation, above: list[Area]) -> Iterator[str]:
+def _raise(machine: Machine, ghost: Active, above: list[Area]) -> Iterator[str]:
     top = max(other.prio for other in above)
-    if realisation.ghost is None:
+    if ghost.ghost is None:
         return
     if top < _LARGEST_PRIORITY:
-        quoted = shlex.quote(realisation.ghost)
-        fallback = "" if realisation.backend == "file" else f"--fallback {realisation.backend} "
+        quoted = shlex.quote(ghost.ghost)
+        fallback = "" if ghost.backend == "file" else f"--fallback {ghost.backend} "
         yield f"ghostctl off {quoted}"
         yield f"ghostctl on {fallback}-p {top + 1} {quoted}"
-        line = machine.line_of(realisation.ghost)
+        line = machine.line_of(ghost.ghost)
         if line is not None and line.option("pri"):
-            yield from _edit_fstab(realisation.ghost, "pri=-*[0-9]*", f"pri={top + 1}")
+            yield from _edit_fstab(ghost.ghost, "pri=-*[0-9]*", f"pri={top + 1}")
         return
     for other in above:
         quoted = shlex.quote(other.name)
         yield f"ghostctl off {quoted}"
-        yield f"ghostctl on -p {max(realisation.area.prio - 1, 0)} {quoted}"
+        yield f"ghostctl on -p {max(ghost.area.prio - 1, 0)} {quoted}"
 
 
 def _check_fstab(machine: Machine) -> Iterator[Finding]:
@@ -533,7 +548,10 @@ CHECKS = (
 
 
 def examine(machine: Machine) -> Iterator[tuple[str, Finding]]:
-    """Every check's findings, one or more each, in the order of the table."""
+    """Every check's findings, one or more each, in the order of the table; a check that fails costs no other."""
     for check in CHECKS:
-        for finding in check.run(machine):
-            yield check.id, finding
+        try:
+            for finding in check.run(machine):
+                yield check.id, finding
+        except (OSError, Error) as error:
+            yield check.id, Finding("WARN", f"cannot tell: {describe(error)}")

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What can go wrong, with the exit status and the hint that go with it.
 
-An `OSError` keeps its errno and filename and needs no class here; these are for the cases in which
+An `OSError` has its errno and filename (`naming`) and needs no class here; these are for the cases in which
 errno is not the truth.
 """
 
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OK = 0
 FAILED = 1
@@ -80,6 +85,21 @@ class NoMemory(Error):
     """Memory that is not there: for the slots of an area, or for the pages that would come back."""
 
     status = NO_MEMORY
+
+
+class NoAreaList(Error):
+    """/proc/swaps is not there: which areas are active cannot be known."""
+
+
+@contextmanager
+def naming(path: str | None) -> Iterator[None]:
+    """Gives every `OSError` of the block the name of its object, for system calls that know a number only."""
+    try:
+        yield
+    except OSError as error:
+        if path is not None:
+            error.filename, error.filename2 = path, None
+        raise
 
 
 _ERRNO_STATUS = {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -10,10 +11,9 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from . import atomic, header, kernel, report, sizes
-from .errors import NotAGhost
+from .errors import NotAGhost, naming
 from .header import Header, HeaderError
 
-_LARGEST = max(sizes.PAGE_SIZES)
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISLNK, "a symbolic link"),
@@ -47,8 +47,13 @@ class File(NamedTuple):
     fd: int
     st: os.stat_result
     data: bytes
-    """Its first bytes, as many as the largest header page has."""
+    """Its header page, or as much as the smallest has where there is none; empty for a file of /proc."""
     header: Header | None
+
+    @property
+    def allocated(self) -> int:
+        """Bytes that it takes on disk, which is not its size, and not what its header declares."""
+        return self.st.st_blocks * 512
 
     @property
     def is_ghost(self) -> bool:
@@ -72,27 +77,32 @@ class File(NamedTuple):
         if not stat.S_ISREG(self.st.st_mode):
             kind = kind_of(self.st.st_mode)
             return f"{kind} with a swap area" if self.header else kind
+        have = self.header
+        if have is None:
+            return self._describe_data()
         if self.is_ghost:
-            foreign = self.header is not None and self.header.has_foreign_tag
-            return (
-                f"a ghost with a tag of version {self.header.tag.version}"
-                if foreign and self.header
-                else "a ghost"
-            )
-        if self.header is not None:
-            if self.header.hibernation:
-                return f"a swap file with a hibernation image ({self.header.hibernation})"
-            return f"a swap file of {self.st.st_size} bytes"
-        for offset, magic, name in _IMAGES:
-            if self.data[offset : offset + len(magic)] == magic:
-                return name
+            return f"a ghost with a tag of version {have.tag.version}" if have.has_foreign_tag else "a ghost"
+        if have.hibernation:
+            return f"a swap file with a hibernation image ({have.hibernation})"
+        return f"a swap file of {self.st.st_size} bytes"
+
+    def _describe_data(self) -> str:
         if not self.st.st_size:
             return "an empty file"
+        for offset, magic, name in _IMAGES:
+            if self._bytes(offset, len(magic)) == magic:
+                return name
         if b"\0" not in self.data:
             with suppress(UnicodeDecodeError):
                 self.data[: self.data.rfind(b"\n") + 1 or None].decode()
                 return "a text file"
         return f"a file of {self.st.st_size} bytes of data"
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        if offset + length <= len(self.data):
+            return self.data[offset : offset + length]
+        with naming(self.path):
+            return os.pread(self.fd, length, offset)
 
 
 class Problem(NamedTuple):
@@ -102,6 +112,10 @@ class Problem(NamedTuple):
     severity: str
     """``error`` or ``warning``."""
     message: str
+    damage: bool = False
+    """The rest of the header cannot be believed, and a new checksum would hide that."""
+    stops: bool = True
+    """Speaks against activating the ghost; false for what the kernel decides, or has a check of its own."""
 
 
 def kind_of(mode: int) -> str:
@@ -110,16 +124,55 @@ def kind_of(mode: int) -> str:
 
 
 def _read(fd: int) -> bytes:
-    # swapon(2) turns a header of the other byte order round in the page cache, as far as the kernel looks at
-    # it: version, last_page and bad pages, not the tag. The disk still has what was written.
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    """The header page; where there is none, as much as the smallest has."""
+    with suppress(OSError):
+        # no readahead: the page cache is for others
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        # swapon(2) turns a header of the other byte order round in the page cache, as far as the kernel looks
+        # at it: version, last_page and bad pages, not the tag. The disk still has what was written.
+        os.posix_fadvise(fd, 0, sizes.page_size(), os.POSIX_FADV_DONTNEED)
+    smallest, *larger = sizes.PAGE_SIZES
+    data = _pread(fd, smallest, 0)
+    if len(data) < smallest or header.is_magic(data[-10:]):
+        return data
+    for page_size in larger:
+        if header.is_magic(_pread(fd, 10, page_size - 10)):
+            return data + _pread(fd, page_size - smallest, smallest)
+    return data
+
+
+def _pread(fd: int, length: int, offset: int) -> bytes:
     data = b""
-    while len(data) < _LARGEST:
-        more = os.pread(fd, _LARGEST - len(data), len(data))
+    while len(data) < length:
+        more = os.pread(fd, length - len(data), offset + len(data))
         if not more:
             break
         data += more
     return data
+
+
+def _open(path: str, flags: int, place: atomic.Place | None) -> int:
+    if place:
+        return os.open(place.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.dirfd)
+    return os.open(path, flags | os.O_CLOEXEC)
+
+
+def _reopen(handle: int, path: str, flags: int, place: atomic.Place | None) -> int:
+    """Opens what an O_PATH descriptor stands for."""
+    try:
+        return os.open(f"/proc/self/fd/{handle}", flags | os.O_CLOEXEC)
+    except FileNotFoundError:
+        # there is no /proc, and the path has to do
+        fd = _open(path, flags, place)
+    if _identity(fd) == _identity(handle):
+        return fd
+    os.close(fd)
+    raise OSError(errno.ESTALE, "has been replaced by another file just now")
+
+
+def _identity(fd: int) -> tuple[int, ...]:
+    st = os.fstat(fd)
+    return stat.S_IFMT(st.st_mode), st.st_dev, st.st_ino, st.st_rdev
 
 
 @contextmanager
@@ -129,30 +182,22 @@ def look(path: str, *, write: bool = False, place: atomic.Place | None = None) -
     Nothing else is ever opened: a FIFO would block, a device could act. With `place`, of which `path` is
     the name, no symbolic link is followed. Raises `OSError` and, for what cannot hold a header, `NotAGhost`.
     """
-    if place:
-        handle = os.open(place.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.dirfd)
-    else:
-        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        st = os.fstat(handle)
-        device = stat.S_ISBLK(st.st_mode) or (stat.S_ISCHR(st.st_mode) and st.st_rdev == _GHOSTSWAP_DEVICE)
-        # files of /proc have no size and are never read: some wait for what is to come, and take it away
-        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
-        if not stat.S_ISREG(st.st_mode) and not device:
-            raise NotAGhost(f"is {kind_of(st.st_mode)}, not a file with a swap area", path=path)
+    with naming(path):
+        handle = _open(path, os.O_PATH, place)
         try:
-            fd = os.open(f"/proc/self/fd/{handle}", flags)
-        except OSError as error:
-            error.filename = path
-            raise
-    finally:
-        os.close(handle)
+            st = os.fstat(handle)
+            device = stat.S_ISBLK(st.st_mode) or (
+                stat.S_ISCHR(st.st_mode) and st.st_rdev == _GHOSTSWAP_DEVICE
+            )
+            if not stat.S_ISREG(st.st_mode) and not device:
+                raise NotAGhost(f"is {kind_of(st.st_mode)}, not a file with a swap area", path=path)
+            fd = _reopen(handle, path, (os.O_RDWR if write else os.O_RDONLY) | os.O_NONBLOCK, place)
+        finally:
+            os.close(handle)
     try:
-        try:
+        with naming(path):
+            # files of /proc have no size and are never read: some wait for what is to come, and take it away
             data = _read(fd) if device or st.st_size else b""
-        except OSError as error:
-            error.filename = path
-            raise
         try:
             found = header.unpack(data)
         except HeaderError:
@@ -186,9 +231,12 @@ def _verify_header(have: Header, page_size: int) -> Iterator[Problem]:
             "pagesize",
             "error",
             f"made for pages of {have.page_size} bytes, this kernel has {page_size}",
+            stops=False,
         )
     if have.version != 1:
-        yield Problem("version", "error", f"header version {have.version}: kernels know version 1")
+        yield Problem(
+            "version", "error", f"header version {have.version}: kernels know version 1", damage=True
+        )
     if have.last_page == 0:
         yield Problem("last_page", "error", "last_page is 0: the area is empty")
     elif have.pages < sizes.MIN_PAGES:
@@ -198,7 +246,9 @@ def _verify_header(have: Header, page_size: int) -> Iterator[Problem]:
             "last_page", "warning", f"{have.pages} pages: no kernel counts more than {sizes.MAX_PAGES}"
         )
     if have.nr_badpages:
-        yield Problem("nr_badpages", "error", f"nr_badpages is {have.nr_badpages}: a ghost has none")
+        yield Problem(
+            "nr_badpages", "error", f"nr_badpages is {have.nr_badpages}: a ghost has none", damage=True
+        )
     if have.padding[-8:] != bytes(8):
         yield Problem(
             "padding", "warning", "padding words 32 and 33 are not zero: libblkid hides label and UUID"
@@ -222,16 +272,23 @@ def _verify_tag(have: Header) -> Iterator[Problem]:
     if not have.has_foreign_tag and any(tag.rest):
         yield Problem("garbage", "warning", "bytes behind the ghost tag that should be zero are not")
     if tag.length < header.TAG_LENGTH or (tag.version == 1 and tag.length != header.TAG_LENGTH):
-        yield Problem("tag", "error", f"ghost tag of {tag.length} bytes, not {header.TAG_LENGTH}")
-    if tag.crc != header.crc(have):
         yield Problem(
-            "crc", "error", f"CRC of the ghost tag is {tag.crc:08x}, should be {header.crc(have):08x}"
+            "tag", "error", f"ghost tag of {tag.length} bytes, not {header.TAG_LENGTH}", damage=True
+        )
+    if tag.crc != (crc := header.crc(have)):
+        yield Problem(
+            "crc", "error", f"CRC of the ghost tag is {tag.crc:08x}, should be {crc:08x}", damage=True
         )
     if tag.size != have.size:
-        yield Problem("size", "error", f"the tag declares {tag.size} bytes, the header {have.size}")
+        yield Problem(
+            "size", "error", f"the tag declares {tag.size} bytes, the header {have.size}", damage=True
+        )
     if tag.page_size != have.page_size:
         yield Problem(
-            "size", "error", f"the tag has pages of {tag.page_size} bytes, the header {have.page_size}"
+            "size",
+            "error",
+            f"the tag has pages of {tag.page_size} bytes, the header {have.page_size}",
+            damage=True,
         )
 
 
@@ -244,14 +301,13 @@ def _verify_file(file: File, have: Header) -> Iterator[Problem]:
         yield Problem(
             "filesize", "error", f"the file has {st.st_size} bytes: a ghost has one page, {have.page_size}"
         )
-    if st.st_blocks * 512 < st.st_size:
-        yield Problem("holes", "error", "the file has holes: swapon(8) refuses it")
-    if stat.S_IMODE(st.st_mode) & 0o077:
-        yield Problem(
-            "mode", "warning", f"insecure permissions {stat.S_IMODE(st.st_mode):04o}, 0600 suggested"
-        )
+    if file.allocated < st.st_size:
+        yield Problem("holes", "error", "the file has holes: swapon(8) refuses it", stops=False)
+    mode = stat.S_IMODE(st.st_mode)
+    if mode & 0o077:
+        yield Problem("mode", "warning", f"insecure permissions {mode:04o}, 0600 suggested", stops=False)
     if st.st_uid != 0:
-        yield Problem("owner", "warning", f"owned by user {st.st_uid}, 0 (root) suggested")
+        yield Problem("owner", "warning", f"owned by user {st.st_uid}, 0 (root) suggested", stops=False)
     fstype = kernel.filesystem(file.fd)
     if kernel.cannot_swap(fstype):
-        yield Problem("filesystem", "error", f"no kernel swaps to a file on {fstype}")
+        yield Problem("filesystem", "error", f"no kernel swaps to a file on {fstype}", stops=False)

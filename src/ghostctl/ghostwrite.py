@@ -6,24 +6,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from . import atomic, ghostfile, header, kernel, lookup, report, sizes, swaps
-from .errors import Busy, Error, NotAGhost
+from . import areas, atomic, ghostfile, header, kernel, lookup, report, sizes
+from .errors import Busy, Error, NotAGhost, naming
 from .ghostfile import File
 from .header import Header
 from .report import quote
 
-_DAMAGE = frozenset({"version", "nr_badpages", "tag", "crc", "size"})
-"""Problems of `ghostfile.verify` after which the rest of a header cannot be believed."""
-
-
-def refuse_active(file: File) -> None:
-    """Raises `Busy` when the file is an active swap area, or is realised by one."""
-    if area := lookup.active_area(file, swaps.read()):
-        name = f" as {area.name}" if area.name != file.path else ""
-        raise Busy(f"is an active swap area{name}", path=file.path, hint=f"ghostctl off {quote(file.path)}")
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM})
 
 
 class Request(NamedTuple):
@@ -54,12 +47,13 @@ class Request(NamedTuple):
         have, wanted = old.header, self.header
         return (
             have is not None
-            and old.is_ghost
-            and have[:6] == wanted[:6]
+            and _has_form(old, wanted)
+            and have.version == wanted.version
+            and have.last_page == wanted.last_page
+            and have.nr_badpages == wanted.nr_badpages
+            and have.uuid == wanted.uuid
             and have.label == wanted.label
             and (not have.has_tag or have.tag.crc == header.crc(have))
-            and stat.S_IMODE(old.st.st_mode) == 0o600
-            and old.st.st_blocks * 512 >= old.st.st_size
         )
 
     def may_replace(self, old: File) -> bool:
@@ -73,104 +67,202 @@ class Request(NamedTuple):
         )
         return self.if_needed and (old.is_ghost or remains or old.st.st_size == 0)
 
+    def may_rewrite(self, old: File) -> bool:
+        """Whether the file becomes what was asked for by a new label, UUID or declared size alone."""
+        have = old.header
+        if have is None or not self.if_needed or not _has_form(old, self.header):
+            return False
+        sound = not any(problem.damage for problem in ghostfile.verify(old))
+        return sound and have.ghost_version == self.header.ghost_version
 
-def create(
-    path: str,
-    request: Request,
-    *,
-    announce: Callable[[Header], None] = lambda _: None,
-    unchanged: Callable[[Header], None] = lambda _: None,
-    dry_run: bool = False,
-) -> bool:
-    """Creates the ghost `path`, mode 0600; False when it was there already and `if_needed` left it alone.
 
-    `announce` is called with the header once nothing stands in the way, before anything is written;
-    `unchanged` with the one that stays.
+def _has_form(file: File, wanted: Header) -> bool:
+    """True for a ghost of this page size and byte order, private and allocated."""
+    have = file.header
+    return (
+        have is not None
+        and file.is_ghost
+        and have.page_size == wanted.page_size
+        and have.byteorder == wanted.byteorder
+        and stat.S_IMODE(file.st.st_mode) == 0o600
+        and file.allocated >= file.st.st_size
+    )
+
+
+class Made(NamedTuple):
+    """What `create` has done."""
+
+    header: Header
+    changed: bool
+    """False when the file was there already and is left as it was."""
+
+
+def create(path: str, request: Request, *, dry_run: bool = False) -> Made:
+    """Creates the ghost `path`, mode 0600; with `dry_run` only checks that it could.
+
     Raises `OSError`, `Error`, `Busy`.
     """
     if os.path.dirname(path) == lookup.GHOST_DIRECTORY and not os.path.isdir(lookup.GHOST_DIRECTORY):
         if dry_run:
-            announce(request.header)
-            return True
-        os.makedirs(lookup.GHOST_DIRECTORY, 0o700, exist_ok=True)
-    with atomic.place(path) as place:
-        try:
-            st = os.stat(place.name, dir_fd=place.dirfd, follow_symlinks=False)
-        except FileNotFoundError:
-            finish = _finish(path, None)
-            exists = False
-        else:
-            if not stat.S_ISREG(st.st_mode):
-                raise Error(f"is {ghostfile.kind_of(st.st_mode)}: not replaced", path=path)
-            with ghostfile.look(path, place=place) as old:
-                request = request.adopt(old)
-                if request.if_needed and _is_fine(request, old):
-                    unchanged(old.require_header())
-                    return False
-                refuse_active(old)
-                if not request.may_replace(old):
-                    raise Error(f"exists: it is {old.describe()}", path=path, hint="--force replaces it")
-                finish = _finish(path, _selinux_type(old.fd))
-                exists = True
-        if os.fstatvfs(place.dirfd).f_flag & os.ST_RDONLY:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
-        if not os.access(f"/proc/self/fd/{place.dirfd}", os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        fstype = kernel.filesystem(place.dirfd)
-        if kernel.cannot_swap(fstype):
-            report.warn(path, f"no kernel swaps to a file on {fstype}", "put ghosts on ext4, xfs or btrfs")
-        announce(request.header)
-        if not dry_run:
-            atomic.write(place, header.pack(request.header), replace=exists, finish=finish)
-        return True
+            return Made(request.header, changed=True)
+        atomic.make_directories(lookup.GHOST_DIRECTORY, 0o700)
+    with atomic.open_place(path) as place:
+        # what is right already is found right without the lock
+        with _existing(place) as old:
+            if old is not None and (kept := _kept(request, old)):
+                return Made(kept, changed=False)
+            if dry_run:
+                request = _checked(request, old)
+                _check_directory(place)
+                return Made(request.header, changed=True)
+        with atomic.locked(place), _existing(place) as old:
+            if old is not None and (kept := _kept(request, old)):
+                return Made(kept, changed=False)
+            return Made(_write(place, _checked(request, old), old), changed=True)
 
 
-def _is_fine(request: Request, old: File) -> bool:
-    if request.is_met_by(old):
-        return True
-    same_size = old.is_ghost and old.header and old.header.size == request.header.size
-    if same_size and lookup.active_area(old, swaps.read()):
-        report.warn(old.path, "is active and left alone, though it is not quite the ghost asked for")
-        return True
-    return False
-
-
-def _selinux_type(fd: int) -> bytes | None:
+@contextmanager
+def _existing(place: atomic.Place) -> Iterator[File | None]:
+    """The file that has the name now. Raises `Error` for what is never replaced."""
     try:
-        return os.getxattr(fd, "security.selinux")
-    except OSError:
+        with naming(place.path):
+            st = os.stat(place.name, dir_fd=place.dirfd, follow_symlinks=False)
+    except FileNotFoundError:
+        yield None
+        return
+    if not stat.S_ISREG(st.st_mode):
+        raise Error(f"is {ghostfile.kind_of(st.st_mode)}: not replaced", path=place.path)
+    with ghostfile.look(place.path, place=place) as file:
+        yield file
+
+
+def _kept(request: Request, old: File) -> Header | None:
+    """The header of a ghost that is left alone."""
+    request = request.adopt(old)
+    if not request.if_needed or old.header is None:
         return None
+    if request.is_met_by(old):
+        return old.header
+    if old.is_ghost and old.header.size == request.header.size and areas.active(old):
+        report.warn(old.path, "is active and left alone, though it is not quite the ghost asked for")
+        return old.header
+    return None
 
 
-def _finish(path: str, selinux: bytes | None) -> Callable[[int], None]:
+def _checked(request: Request, old: File | None) -> Request:
+    """The request as it will be carried out. Raises `Busy` and `Error` when the file has to stay."""
+    if old is None:
+        return request
+    areas.refuse_active(old)
+    if not request.may_replace(old):
+        raise Error(f"exists: it is {old.describe()}", path=old.path, hint="--force replaces it")
+    return request.adopt(old)
+
+
+def _check_directory(place: atomic.Place) -> None:
+    """Raises what a write would raise."""
+    _warn_filesystem(place)
+    if os.fstatvfs(place.dirfd).f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), place.path)
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=place.dirfd, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place.path)
+
+
+def _warn_filesystem(place: atomic.Place) -> None:
+    fstype = kernel.filesystem(place.dirfd)
+    if kernel.cannot_swap(fstype):
+        report.warn(place.path, f"no kernel swaps to a file on {fstype}", "put ghosts on ext4, xfs or btrfs")
+
+
+def _write(place: atomic.Place, request: Request, old: File | None) -> Header:
+    _warn_filesystem(place)
+    new = request.header
+    context = atomic.get_attribute(old.fd, atomic.SELINUX) if old else None
+
     def finish(fd: int) -> None:
         st = os.fstat(fd)
         if (st.st_uid, st.st_gid) != (os.geteuid(), os.getegid()):
+            # a directory with the setgid bit, for example
             os.fchown(fd, os.geteuid(), os.getegid())
-        if not st.st_mode & stat.S_IRUSR:
-            os.fchmod(fd, 0o600)  # the umask took away even that
-        if selinux is not None:
-            os.setxattr(fd, "security.selinux", selinux)
-        if st.st_blocks * 512 < st.st_size:
-            report.warn(path, "the filesystem has not allocated the whole page: swapon(8) will refuse it")
+        if st.st_mode & 0o600 != 0o600:
+            # the umask took away even that
+            os.fchmod(fd, 0o600)
+        wanted = context or _swapfile_context(fd, place.dirfd)
+        if wanted is not None:
+            atomic.set_attribute(fd, atomic.SELINUX, wanted, place.path)
 
-    return finish
+    def check(fd: int) -> None:
+        st = os.fstat(fd)
+        if st.st_blocks * 512 < st.st_size:
+            report.warn(
+                place.path, "the filesystem has not allocated the whole page: swapon(8) will refuse it"
+            )
+
+    try:
+        atomic.write(place, header.pack(new), replace=old is not None, finish=finish, check=check)
+    except OSError as error:
+        if error.errno not in _NO_ROOM or old is None or not request.may_rewrite(old):
+            raise
+        report.trace(f"{place.path}: {error.strerror}: changed in place instead")
+        with ghostfile.look(place.path, place=place, write=True) as file:
+            if not os.path.samestat(file.st, old.st):
+                raise
+            have = file.require_header()
+            new = header.declare(have, new.pages)._replace(uuid=new.uuid, volume_name=new.volume_name)
+            rewrite(file, new)
+    return new
+
+
+def _swapfile_context(fd: int, dirfd: int) -> bytes | None:
+    """The SELinux attribute of a new file with the type of swap files in it, as mkswap(8) gives it."""
+    if not kernel.has_selinux():
+        return None
+    own = atomic.get_attribute(fd, atomic.SELINUX) or atomic.get_attribute(dirfd, atomic.SELINUX)
+    # user:role:type:level, where the level has colons, too
+    parts = (own or b"").split(b":", 3)
+    if len(parts) < 3:
+        return None
+    return b":".join((*parts[:2], b"swapfile_t", *parts[3:]))
 
 
 def rewrite(file: File, new: Header) -> None:
     """Writes what differs in the header of a ghost open for writing, in place.
 
     Label, UUID, last_page and tag share one 512-byte sector, so that even a power cut leaves the old
-    header or the new one. An active area makes it fail with ETXTBSY. Raises `OSError`.
+    header or the new one. After a failure the one that `file` was opened with is put back. An active area
+    makes it fail with ETXTBSY. Raises `OSError`.
     """
-    sector = header.pack(new)[header.SECTOR]
+    old, sector = file.data[header.SECTOR], header.pack(new)[header.SECTOR]
     report.trace(f"{file.path}: {len(sector)} bytes written at {header.SECTOR.start}")
     try:
-        os.pwrite(file.fd, sector, header.SECTOR.start)
-        os.fsync(file.fd)
+        _write_sector(file.fd, sector)
     except OSError as error:
-        error.filename = file.path
-        raise
+        left = "" if _put_back(file.fd, old) else ", and the old header could not be put back"
+        raise OSError(error.errno, f"{error.strerror}{left}", file.path) from None
+
+
+def _write_sector(fd: int, sector: bytes) -> None:
+    done = 0
+    while done < len(sector):
+        # a limit of the file's size lets a part of it through, and says so only when asked for the rest
+        written = os.pwrite(fd, sector[done:], header.SECTOR.start + done)
+        if not written:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        done += written
+    os.fsync(fd)
+
+
+def _put_back(fd: int, sector: bytes) -> bool:
+    """Whether the sector is again what it was."""
+    with suppress(OSError):
+        # not the whole of it need have been overwritten, nor be writable
+        os.pwrite(fd, sector, header.SECTOR.start)
+    with suppress(OSError):
+        os.fsync(fd)
+    try:
+        return os.pread(fd, len(sector), header.SECTOR.start) == sector
+    except OSError:
+        return False
 
 
 def require_sound_ghost(file: File) -> Header:
@@ -184,10 +276,20 @@ def require_sound_ghost(file: File) -> Header:
     if not file.is_ghost:
         raise NotAGhost(f"not a ghost: it is {file.describe()}", path=file.path)
     for problem in ghostfile.verify(file):
-        if problem.id in _DAMAGE and problem.severity == "error":
+        if problem.damage:
             # a new checksum would hide it
             hint = f"ghostctl verify {quote(file.path)}"
             raise Error(f"is damaged: {problem.message}", path=file.path, hint=hint)
+    return have
+
+
+def _require_known_ghost(file: File) -> Header:
+    """As `require_sound_ghost`; raises `Error` for a tag that this program could not keep right."""
+    have = require_sound_ghost(file)
+    if have.has_foreign_tag:
+        raise Error(
+            f"has a ghost tag of version {have.tag.version}, which this program does not know", path=file.path
+        )
     return have
 
 
@@ -195,11 +297,33 @@ def resized(file: File, size: int) -> Header:
     """The header of this ghost for `size` bytes, with the rest as it is; nothing is written yet.
 
     Raises as `require_sound_ghost`, `SizeError`, and `Error` for a tag of a version that this program does
-    not know: it could not keep it right.
+    not know.
+    """
+    have = _require_known_ghost(file)
+    return header.declare(have, sizes.to_pages(size, have.page_size))
+
+
+def relabelled(file: File, label: bytes | None, uuid: bytes | None) -> Header:
+    """The header of this ghost with another label and UUID (None: the same); nothing is written yet.
+
+    Raises as `require_sound_ghost`.
     """
     have = require_sound_ghost(file)
-    if have.has_foreign_tag:
-        raise Error(
-            f"has a ghost tag of version {have.tag.version}, which this program does not know", path=file.path
-        )
-    return header.declare(have, sizes.to_pages(size, have.page_size))
+    if label is not None:
+        have = have._replace(volume_name=label.ljust(16, b"\0"))
+    return have if uuid is None else have._replace(uuid=uuid)
+
+
+def for_page_size(file: File) -> Header:
+    """The header of this ghost for the running kernel's page size and byte order; nothing is written yet.
+
+    Raises as `resized`.
+    """
+    have, page_size = _require_known_ghost(file), sizes.page_size()
+    return header.ghost(
+        sizes.to_pages(have.size, page_size),
+        page_size,
+        uuid=have.uuid,
+        label=header.cut_label(have.label),
+        bare=have.ghost_version == 0,
+    )

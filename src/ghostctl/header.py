@@ -34,18 +34,22 @@ import os
 import sys
 import zlib
 from functools import cache
-from typing import Any, Literal, NamedTuple
-
-from construct import Bytes, FormatField, Struct
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .sizes import LABEL_BYTES, PAGE_SIZES
+
+if TYPE_CHECKING:
+    from construct import Struct
 
 ByteOrder = Literal["little", "big"]
 
 MAGIC = b"SWAPSPACE2"
 MAGIC_OLD = b"SWAP-SPACE"
 HIBERNATION_MAGICS = (b"S1SUSPEND\0", b"S2SUSPEND\0", b"ULSUSPEND\0", b"LINHIB0001")
-"""What stands in place of the magic while the area holds a hibernation image (kernel/power, uswsusp)."""
+"""What stands in place of the magic while the area holds a hibernation image (kernel/power, uswsusp).
+
+Where one ends in NUL that byte may be another: libblkid compares nine bytes of these.
+"""
 TUXONICE_MAGIC = b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"
 """First bytes of an area with a TuxOnIce image; the swap magic may stay where it was."""
 
@@ -121,18 +125,18 @@ class Header(NamedTuple):
 
     @property
     def label(self) -> bytes:
-        """The label up to its NUL."""
-        return self.volume_name.partition(b"\0")[0]
+        """The label up to its NUL; an area of version 0 has none, its first page is a bitmap."""
+        return b"" if self.magic == MAGIC_OLD else self.volume_name.partition(b"\0")[0]
 
     @property
     def label_text(self) -> str | None:
-        """The label as text, undecodable bytes as surrogates; None when it is empty."""
-        return os.fsdecode(self.label) if self.label else None
+        """The label as text, UTF-8 whatever the locale, other bytes as surrogates; None when it is empty."""
+        return self.label.decode("utf-8", "surrogateescape") or None
 
     @property
     def uuid_text(self) -> str | None:
-        """The UUID as text in lower case; None when it is all zero."""
-        if self.uuid == NIL_UUID:
+        """The UUID as text in lower case; None when it is all zero, or the area of version 0."""
+        if self.uuid == NIL_UUID or self.magic == MAGIC_OLD:
             return None
         text = self.uuid.hex()
         return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
@@ -151,13 +155,24 @@ class Header(NamedTuple):
         """Name of the hibernation magic that this page carries, if it does."""
         if self.bootbits.startswith(TUXONICE_MAGIC):
             return "TuxOnIce"
-        if self.magic in HIBERNATION_MAGICS:
-            return self.magic.rstrip(b"\0").decode("ascii")
-        return None
+        return _hibernation(self.magic)
+
+
+def _hibernation(magic: bytes) -> str | None:
+    names = (known.rstrip(b"\0") for known in HIBERNATION_MAGICS)
+    return next((name.decode("ascii") for name in names if magic.startswith(name)), None)
+
+
+def is_magic(data: bytes) -> bool:
+    """Whether these are the last ten bytes of the first page of a swap area."""
+    return data in (MAGIC, MAGIC_OLD) or (len(data) == len(MAGIC) and _hibernation(data) is not None)
 
 
 @cache
 def _layout(byteorder: ByteOrder, page_size: int) -> Struct:
+    # here, so that a command that meets no header does not pay for it
+    from construct import Bytes, FormatField, Struct
+
     u16, u32, u64 = (FormatField("<" if byteorder == "little" else ">", code) for code in "HLQ")
     return Struct(
         "bootbits" / Bytes(1024),
@@ -208,8 +223,7 @@ def unpack(data: bytes) -> Header:
     for page_size in PAGE_SIZES:
         if len(data) < page_size:
             break
-        magic = data[page_size - 10 : page_size]
-        if magic in (MAGIC, MAGIC_OLD, *HIBERNATION_MAGICS):
+        if is_magic(data[page_size - 10 : page_size]):
             page = data[:page_size]
             orders: tuple[ByteOrder, ByteOrder] = ("little", "big")
             if sys.byteorder == "big":
@@ -240,13 +254,21 @@ def _seal(header: Header) -> Header:
     return header._replace(tag=header.tag._replace(crc=crc(header)))
 
 
+def cut_label(label: bytes) -> bytes:
+    """As much of a label as the field holds beside its NUL, cut at a character of UTF-8."""
+    end = min(len(label), LABEL_BYTES)
+    while end < len(label) and end and label[end] & 0xC0 == 0x80:
+        end -= 1
+    return label[:end]
+
+
 def stand_in(ghost_header: Header, path: str) -> Header:
     """The header of a device that stands in for the ghost `path`; a path too long for it is left out."""
     new = ghost(
         ghost_header.pages,
         ghost_header.page_size,
         uuid=ghost_header.uuid,
-        label=ghost_header.label[:LABEL_BYTES],
+        label=cut_label(ghost_header.label),
     )
     data = os.fsencode(path)
     room = len(new.tag.rest)

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
+from .errors import naming
 from .report import trace
+
+SELINUX = "/sys/fs/selinux"
 
 CANNOT_SWAP = frozenset(
     [
@@ -65,18 +69,21 @@ def may_have_ghosts(path: str = "/proc/kallsyms") -> bool | None:
 def write_attribute(path: str, value: str) -> None:
     """Writes a file of sysfs, in the one write(2) that it takes. Raises `OSError`."""
     trace(f"{value!r} > {path}")
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(fd)
+    data = value.encode()
+    with naming(path):
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if os.write(fd, data) != len(data):
+                raise OSError(errno.EIO, "took only a part of what was written")
+        finally:
+            os.close(fd)
 
 
 def filesystem(fd: int) -> str | None:
-    """Type of the filesystem that an open file is on, as mount(8) names it, by its mount id."""
+    """Type of the filesystem that an open file is on, as mount(8) names it, by its mount id.
+
+    None when that cannot be told: without /proc, or in a chroot of which the mount is no part.
+    """
     try:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
             mount_id = next((line.split()[1] for line in file if line.startswith("mnt_id:")), None)
@@ -87,6 +94,11 @@ def filesystem(fd: int) -> str | None:
     except OSError:
         pass
     return None
+
+
+def has_selinux() -> bool:
+    """Whether SELinux is enabled; its filesystem is mounted then, as is_selinux_enabled(3) looks for it."""
+    return os.path.exists(f"{SELINUX}/enforce")
 
 
 def cannot_swap(fstype: str | None) -> bool:

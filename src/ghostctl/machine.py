@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import backends, capacity, fstab, kernel, lookup, report, sizes, swaps, zswap
+from . import areas, backends, capacity, fstab, ghostfile, kernel, lookup, report, sizes, swaps, zswap
+from .areas import Active
 from .errors import Error
 from .swaps import Area
 
@@ -77,8 +78,18 @@ class Machine:
         return zswap.read(self.root)
 
     @cached_property
-    def realised(self) -> dict[str, backends.Realisation]:
-        return backends.find(self.areas)
+    def actives(self) -> list[Active]:
+        return list(map(areas.look_at, self.areas))
+
+    @property
+    def active_ghosts(self) -> list[Active]:
+        """The areas that were made for ghosts, or for which the kernel has ghosts of its own."""
+        return [one for one in self.actives if one.backend is not None]
+
+    @property
+    def doubtful(self) -> list[Active]:
+        """The areas of which this user cannot tell whether they were made for ghosts."""
+        return [one for one in self.actives if one.doubt is not None]
 
     @cached_property
     def interfaces(self) -> Interfaces:
@@ -86,7 +97,7 @@ class Machine:
             return name in backends.NAMES and backends.get(name).unavailable() is None
 
         file = self.probed
-        if file is None and any(found.backend == "file" for found in self.realised.values()):
+        if file is None and any(one.backend == "file" for one in self.actives):
             file = True
         if file is None:
             file = kernel.may_have_ghosts(self.at("proc/kallsyms"))
@@ -104,11 +115,9 @@ class Machine:
 
     @cached_property
     def _looked(self) -> tuple[list[Ghost], list[str]]:
-        from . import ghostfile
-
         found: dict[str, Ghost] = {}
-        denied = []
-        for path, is_wanted in self._candidates():
+        denied: list[str] = []
+        for path, is_wanted in self._candidates(denied):
             if path in found or path in denied:
                 continue
             try:
@@ -132,11 +141,11 @@ class Machine:
         """Files that may be ghosts, and that this user may not read."""
         return self._looked[1]
 
-    def _candidates(self) -> Iterator[tuple[str, Callable[[File], bool]]]:
+    def _candidates(self, denied: list[str]) -> Iterator[tuple[str, Callable[[File], bool]]]:
         """Paths, and which files there count even if they are no ghosts."""
-        for found in self.realised.values():
-            if found.ghost:
-                yield found.ghost, _is_anything
+        for one in self.active_ghosts:
+            if one.ghost:
+                yield one.ghost, _is_anything
         for line in fstab.iter_swap(self.lines):
             if line.spec is not None and line.spec.startswith("/") and not line.spec.startswith("/dev/"):
                 yield line.spec, _is_anything if fstab.declares_ghost(line) else _is_nothing
@@ -145,12 +154,14 @@ class Machine:
                 path = os.path.join(lookup.GHOST_DIRECTORY, name)
                 if not name.startswith(".") and stat.S_ISREG(os.lstat(self.at(path)).st_mode):
                     yield path, _is_no_ordinary_area
+        except PermissionError:
+            denied.append(lookup.GHOST_DIRECTORY)
         except OSError:
             return
 
-    def area_of(self, ghost: Ghost) -> Area | None:
-        """The active area that realises a ghost."""
-        return next((found.area for found in self.realised.values() if found.ghost == ghost.path), None)
+    def active(self, ghost: Ghost) -> Active | None:
+        """The area that was made for a ghost."""
+        return next((one for one in self.active_ghosts if one.ghost == ghost.path), None)
 
     def line_of(self, path: str) -> fstab.Line | None:
         """The line of fstab that names a file."""

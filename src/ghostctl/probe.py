@@ -6,14 +6,17 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 from collections.abc import Sequence
-from contextlib import suppress
 
-from . import atomic, header, kernel, lookup, report, sizes, syscalls
+from . import areas, atomic, header, kernel, lookup, report, sizes, syscalls
 from .errors import Denied, Error
 
 NAME = ".ghostctl-probe"
 """Name of the throw-away ghost. One name: what a power cut leaves, the next probe removes."""
+
+_REFUSED = 200
+"""Exit status of the probing process when the kernel takes no ghost; others are an errno, 0 is success."""
 
 _DIRECTORIES = (lookup.GHOST_DIRECTORY, "/var/lib", "/root", "/")
 """Where only root can make files."""
@@ -40,10 +43,15 @@ def probe(directories: Sequence[str] = _DIRECTORIES) -> bool:
         finally:
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    report.trace(f"probe in {directory}: {os.strerror(status) if status > 0 else status}")
-    if status in (0, errno.EINVAL):
+    report.trace(f"probe in {directory}: {status}")
+    if status in (0, _REFUSED):
         return status == 0
-    raise OSError(abs(status), os.strerror(abs(status)), directory)
+    path = os.path.join(directory, NAME)
+    if status < 0:
+        raise Error("the process that tried a ghost was killed", path=path)
+    if status == errno.EEXIST:
+        raise Error("is in the way, and was not made by ghostctl", path=path)
+    raise OSError(status, os.strerror(status), path)
 
 
 def _can_swap(directory: str) -> bool:
@@ -60,26 +68,52 @@ def _can_swap(directory: str) -> bool:
 
 
 def _on_and_off(path: str) -> int:
+    status = 0
     try:
         with atomic.place(path) as place:
-            _remove(path)
-            page_size = sizes.page_size()
-            atomic.write(place, header.pack(header.ghost(sizes.MIN_PAGES, page_size)), replace=False)
+            _remove(place)
+            page = header.pack(header.ghost(sizes.MIN_PAGES, sizes.page_size()))
+            atomic.write(place, page, replace=False)
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                fd = os.open(place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.dirfd)
                 try:
                     syscalls.swapon(fd, path)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
+                    status = _REFUSED
                 finally:
                     os.close(fd)
             finally:
-                _remove(path)
+                _remove(place)
     except OSError as error:
         return error.errno or errno.EIO
-    return 0
+    except Error as error:
+        report.trace(str(error))
+        return errno.EIO
+    return status
 
 
-def _remove(path: str) -> None:
-    with suppress(OSError):
-        syscalls.swapoff(path)
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+def _remove(place: atomic.Place) -> None:
+    """Takes down and removes what this or an earlier, killed probe has made, and nothing else.
+
+    Raises `OSError`: EEXIST for what only bears the name.
+    """
+    try:
+        fd = os.open(
+            place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place.dirfd
+        )
+    except FileNotFoundError:
+        return
+    except OSError:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), place.path) from None
+    try:
+        st = os.fstat(fd)
+        if not stat.S_ISREG(st.st_mode) or st.st_uid != 0 or st.st_size != sizes.page_size():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), place.path)
+        if areas.is_listed(st):
+            syscalls.swapoff(fd, place.path)
+        os.unlink(place.name, dir_fd=place.dirfd)
+        os.fsync(place.dirfd)
+    finally:
+        os.close(fd)

@@ -1,67 +1,137 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""/run/ghostctl: locks between processes, and what has to be known until the next boot."""
+"""/run/ghostctl: locks between processes, and what has to be known until the next boot.
+
+Only root can write there, so nobody else can take a lock. Without it (no /run yet, read-only, full, not
+root) the work goes on without a lock: files still appear whole or not at all, but of two processes that
+change the same thing at the same moment one may fail.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
-import signal
+import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from .atomic import lock
+from . import signals
+from .errors import Busy, naming
+from .report import describe, trace
 
 PATH = "/run/ghostctl"
 
+_LOCK_TRIES = 100
+_LOCK_PAUSE = 0.05
+"""Seconds between two tries."""
 
-class Journal:
-    """What was there before a change of the kernel that gives no name to what it will make.
 
-    Written before that change, cleared once what it made is known: words in it mean a process that was
-    killed in between.
-    """
+def lock_name(st: os.stat_result) -> str:
+    """Name of the lock of one file or directory, whatever path leads to it."""
+    return f"{st.st_dev:x}-{st.st_ino:x}"
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
 
-    def read(self) -> list[str] | None:
-        """The words of an interrupted change; None when there was none."""
-        data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
-        # the line end is what tells a whole entry from one that a kill cut off, before anything was changed
-        return data.split() if data.endswith("\n") else None
-
-    def write(self, words: Iterable[str]) -> None:
-        """Notes what is there."""
-        self.clear()
-        os.pwrite(self._fd, f"{' '.join(words)}\n".encode("ascii"), 0)
-
-    def clear(self) -> None:
-        """Says that the change is complete."""
-        os.ftruncate(self._fd, 0)
+def _open(name: str, flags: int) -> int:
+    """A file of /run/ghostctl, which is made when it is missing. Raises `OSError`."""
+    with suppress(FileExistsError):
+        os.mkdir(PATH, 0o700)
+    directory = os.open(PATH, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        st = os.fstat(directory)
+        if st.st_uid != os.geteuid() or stat.S_IMODE(st.st_mode) & 0o022:
+            raise PermissionError(errno.EACCES, "can be written by others", PATH)
+        with naming(os.path.join(PATH, name)):
+            return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 @contextmanager
-def locked(name: str) -> Iterator[Journal]:
-    """Keeps other processes, and signals, away from what `name` stands for; yields its journal.
-
-    Raises `Busy` when the lock stays taken, and `OSError`.
-    """
-    os.makedirs(PATH, mode=0o700, exist_ok=True)
-    path = os.path.join(PATH, f"{name}.lock")
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _locked(name: str, what: str) -> Iterator[int | None]:
     try:
-        lock(fd, path)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        try:
-            yield Journal(fd)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if os.geteuid() != 0:
+            raise PermissionError(errno.EACCES, "only root has locks", PATH)
+        fd = _open(f"{name}.lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        trace(f"{what}: no lock: {describe(error)}")
+        yield None
+        return
+    try:
+        _wait(fd, what)
+        yield fd
     finally:
         os.close(fd)
 
 
+def _wait(fd: int, what: str) -> None:
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE)
+        except OSError as error:
+            trace(f"{what}: no lock: {error.strerror}")
+            return
+        else:
+            return
+    raise Busy("another process of ghostctl is at work on it", path=what)
+
+
+@contextmanager
+def locked(name: str, what: str) -> Iterator[None]:
+    """Keeps other processes of root's away from `what`, by the lock `name`. Raises `Busy` when it stays taken."""
+    with _locked(name, what):
+        yield
+
+
+class Change:
+    """A change of the kernel that gives no name to what it will make.
+
+    The names that exist before it are noted in a file, and the note is removed once what was made can be
+    told from the rest. A note that is found later means a process that was killed in between.
+    """
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+
+    def interrupted(self) -> list[str] | None:
+        """The names that existed before a change that was never completed; None when there was none."""
+        if self._fd is None:
+            return None
+        data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
+        # the line end tells a whole note from one that a kill cut off, before anything was changed
+        return data.split() if data.endswith("\n") else None
+
+    def begin(self, existing: Iterable[str]) -> None:
+        """Notes the names that exist."""
+        if self._fd is None:
+            return
+        note = f"{' '.join(existing)}\n".encode("ascii")
+        try:
+            os.ftruncate(self._fd, 0)
+            if os.pwrite(self._fd, note, 0) != len(note):
+                os.ftruncate(self._fd, 0)
+        except OSError as error:
+            trace(f"{PATH}: no note of what is there: {describe(error)}")
+
+    def complete(self) -> None:
+        """Removes the note."""
+        if self._fd is not None:
+            with naming(PATH):
+                os.ftruncate(self._fd, 0)
+
+
+@contextmanager
+def change(name: str) -> Iterator[Change]:
+    """Keeps other processes, and signals, away from what `name` stands for. Raises `Busy`."""
+    with _locked(name, name) as fd, signals.deferred():
+        yield Change(fd)
+
+
 class Record(NamedTuple):
-    """Which ghost an area realises, where nothing on the area itself can say it."""
+    """Which ghost an area was made for, where nothing on the area itself can say it."""
 
     instance: str
     """What tells this area from a later one of the same name: with another one the record is stale."""
@@ -71,27 +141,31 @@ class Record(NamedTuple):
 
 def write_record(name: str, record: Record) -> None:
     """Remembers it for the area `name`, whole or not at all. Raises `OSError`."""
+    data = os.fsencode(f"{record.instance}\n{record.uuid or ''}\n{record.ghost}")
     path = os.path.join(PATH, name)
-    with open(f"{path}.new", "wb", opener=_private) as file:
-        file.write(os.fsencode(f"{record.instance}\n{record.uuid or ''}\n{record.ghost}"))
-    os.rename(f"{path}.new", path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    fd = _open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        with naming(path):
+            if os.write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.rename(f"{path}.new", path)
+    finally:
+        os.close(fd)
 
 
 def read_record(name: str) -> Record | None:
-    """What is remembered for an area; None when nothing is, or for a user who may not read it."""
+    """What is remembered for an area; None when nothing is. Raises `OSError` when it cannot be read."""
     try:
         with open(os.path.join(PATH, name), "rb") as file:
             instance, uuid, ghost = os.fsdecode(file.read()).split("\n", 2)
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
     return Record(instance, uuid or None, ghost)
 
 
 def remove_record(name: str) -> None:
-    """Forgets an area."""
-    with suppress(FileNotFoundError):
+    """Forgets an area. What stays does no harm: `Record.instance` and `recover` tell that it is stale."""
+    try:
         os.unlink(os.path.join(PATH, name))
+    except OSError as error:
+        trace(describe(error))

@@ -5,32 +5,26 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-PROC_SWAPS = "/proc/swaps"
+from .errors import Error, NoAreaList, naming
+from .sizes import natural
 
-_DELETED = b" (deleted)"
+PROC_SWAPS = "/proc/swaps"
 
 
 class Area(NamedTuple):
     """One line of /proc/swaps. Sizes as the kernel prints them, in KiB, without the header page."""
 
     name: str
-    """Path, or a bare name such as ``xswap0``; undecodable bytes as surrogates (`os.fsdecode`)."""
+    """What the kernel calls it, verbatim: a path, with `` (deleted)`` behind it when the file has been unlinked,
+    or a bare name such as ``xswap0``; undecodable bytes as surrogates (`os.fsdecode`)."""
     type: str
     """The kernel's word, verbatim: ``file``, ``partition``, ``ghost``, ``xswap`` or a new one."""
     size_kib: int
     used_kib: int
     prio: int
-    deleted: bool = False
-    """The file has been unlinked since swapon, or its name ends as if it had been; see `path`."""
-
-    @property
-    def path(self) -> str:
-        """The name for system calls. The kernel's mark of an unlinked file can be part of a file's name."""
-        return self.name + os.fsdecode(_DELETED) if self.deleted else self.name
 
     @property
     def size(self) -> int:
@@ -47,17 +41,20 @@ class Area(NamedTuple):
         """True for areas without storage, whatever interface of the kernel made them."""
         return self.type in ("ghost", "xswap")
 
-    def is_file(self, st: os.stat_result) -> bool:
-        """True when the file or device with this stat(2) result is the one that is active here."""
-        if not self.name.startswith("/"):
-            return False
-        try:
-            own = os.stat(self.path)
-        except OSError:
-            return False
-        if stat.S_ISBLK(st.st_mode) or stat.S_ISCHR(st.st_mode):
-            return stat.S_IFMT(own.st_mode) == stat.S_IFMT(st.st_mode) and own.st_rdev == st.st_rdev
-        return (own.st_dev, own.st_ino) == (st.st_dev, st.st_ino)
+    def is_same(self, other: Area) -> bool:
+        """True when `other`, of an earlier or later reading, is this area: only what is in use may differ."""
+        return self._replace(used_kib=other.used_kib) == other
+
+
+def zram_number(area: Area) -> int | None:
+    """N of the device /dev/zramN that an area is on; None for another area.
+
+    /zramN was made active in another mount namespace, whose /dev is not this one.
+    """
+    directory, name = os.path.split(area.name)
+    if area.type != "partition" or directory not in ("/", "/dev") or not name.startswith("zram"):
+        return None
+    return natural(name.removeprefix("zram"))
 
 
 def _unescape(name: bytes) -> bytes:
@@ -85,21 +82,28 @@ def parse(data: bytes) -> Iterator[Area]:
         name = _unescape(name)
         if b"\0" in name:
             continue
-        deleted = name.endswith(_DELETED)
-        if deleted:
-            name = name.removesuffix(_DELETED)
-        yield Area(os.fsdecode(name), os.fsdecode(kind), size_kib, used_kib, prio, deleted)
+        yield Area(os.fsdecode(name), os.fsdecode(kind), size_kib, used_kib, prio)
 
 
 def read(path: str = PROC_SWAPS) -> list[Area]:
-    """The active areas, in the kernel's order; none on a system without /proc/swaps."""
+    """The active areas, in the kernel's order.
+
+    Raises `NoAreaList` where there is no such file, `OSError` and `Error` when it cannot be read or is
+    something else: none of them means that no area is active.
+    """
     try:
-        with open(path, "rb") as file:
-            return list(parse(file.read()))
+        with naming(path), open(path, "rb") as file:
+            data = file.read()
     except FileNotFoundError:
-        return []
+        raise NoAreaList(_why_missing(os.path.dirname(path)), path=path) from None
+    if not data.startswith(b"Filename"):
+        raise Error("is not the kernel's list of areas", path=path)
+    return list(parse(data))
 
 
-def find(areas: Sequence[Area], st: os.stat_result) -> Area | None:
-    """The area that the file or device with this stat(2) result realises, by device and inode."""
-    return next((area for area in areas if area.is_file(st)), None)
+def _why_missing(proc: str) -> str:
+    if not os.path.exists(f"{proc}/self"):
+        return f"{proc} is not mounted"
+    if not os.path.exists(f"{proc}/meminfo"):
+        return f"{proc} is not mounted as a whole, but with subset=pid"
+    return "this kernel has no swap"

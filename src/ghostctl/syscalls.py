@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from functools import cache
 
+from . import signals
 from .report import trace
 
 # include/linux/swap.h
@@ -38,9 +40,13 @@ def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.swapon.argtypes = [ctypes.c_char_p, ctypes.c_int]
     libc.swapoff.argtypes = [ctypes.c_char_p]
-    libc.renameat2.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    for function in (libc.swapon, libc.swapoff, libc.renameat2):
+    for function in (libc.swapon, libc.swapoff):
         function.restype = ctypes.c_int
+    # musl's libc had none for long
+    if hasattr(libc, "renameat2"):
+        path = ctypes.c_char_p
+        libc.renameat2.argtypes = [ctypes.c_int, path, ctypes.c_int, path, ctypes.c_uint]
+        libc.renameat2.restype = ctypes.c_int
     return libc
 
 
@@ -61,18 +67,32 @@ def swapon(fd: int, path: str, flags: int = 0) -> None:
     _check("swapon", _libc().swapon(f"/proc/self/fd/{fd}".encode(), flags), path)
 
 
-def swapoff(path: str) -> None:
-    """Stops swapping to the file or device, once all its pages have come back; a signal ends it with EINTR.
+def swapoff(fd: int, path: str) -> None:
+    """Stops swapping to the file or device, once all its pages have come back.
 
-    Raises `OSError`. The call gives up the interpreter lock: other threads can show how far it is.
+    By descriptor (O_PATH will do), so that what was checked is what goes; `path` is for messages. A signal
+    whose handler raises ends it, and so does one that `signals.deferred` holds back: EINTR. After others,
+    such as SIGCONT, it is called again. Raises `OSError`. The call gives up the interpreter lock: other
+    threads can show how far it is.
     """
     trace(f"swapoff({path!r})")
-    _check("swapoff", _libc().swapoff(os.fsencode(path)), path)
+    while True:
+        try:
+            return _check("swapoff", _libc().swapoff(f"/proc/self/fd/{fd}".encode()), path)
+        except InterruptedError:
+            if signals.arrived:
+                raise
 
 
 def renameat2(dirfd: int, old: str, new: str, flags: int) -> None:
-    """Renames within the directory `dirfd`; `flags` from RENAME_*. Raises `OSError`."""
-    _check("rename", _libc().renameat2(dirfd, os.fsencode(old), dirfd, os.fsencode(new), flags), new)
+    """Renames within the directory `dirfd`; `flags` from RENAME_*.
+
+    Raises `OSError`, ENOSYS also where libc has no such call.
+    """
+    libc = _libc()
+    if not hasattr(libc, "renameat2"):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), new)
+    _check("rename", libc.renameat2(dirfd, os.fsencode(old), dirfd, os.fsencode(new), flags), new)
 
 
 def swapon_flags(prio: int | None, discard: str | None) -> int:

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
+from .. import syscalls
+from ..errors import Error
 from ..fstab import BACKENDS
-from ..report import trace
+from ..report import describe, trace
 
 if TYPE_CHECKING:
+    from ..areas import Active
     from ..ghostfile import File
     from ..swaps import Area
 
@@ -31,61 +35,70 @@ class Options(NamedTuple):
     """Bytes of memory that zram may take; None is no limit."""
 
 
-class Realisation(NamedTuple):
-    """An active area and the ghost that it realises."""
+class Backend:
+    """One way to make a ghost active. What a backend has nothing to say to is answered here."""
 
-    area: Area
-    backend: str
-    ghost: str | None
-    """Where the ghost file was when the area became active, if that is known."""
-    uuid: str | None
-    """Its UUID, where it had one."""
-
-
-class Backend(Protocol):
-    """The functions that a module of this package has."""
-
-    NEEDS_ZSWAP: bool
-    EXTRA_SLOT_BYTES: int
+    needs_zswap = True
+    """Whether its pages are in zswap and nowhere else."""
+    extra_slot_bytes = 0
     """Kernel memory for each page, besides what swapon(2) takes."""
 
     def unavailable(self) -> str | None:
         """Why the running kernel cannot offer this; None when it can, or when only a try will tell."""
+        raise NotImplementedError
 
     def activate(self, file: File, options: Options) -> None:
         """Makes the ghost an active area.
 
-        Raises `Unsupported` when the kernel does not offer this, `OSError` for other refusals.
+        Raises `Unsupported` when the kernel does not offer this, `Error` and `OSError` for other refusals; then
+        nothing is left of the try, or a warning names it.
         """
+        raise NotImplementedError
 
-    def find(self, areas: Sequence[Area]) -> Iterator[Realisation]:
-        """The active areas that this backend made, in the order given."""
-        ...
+    def recognise(self, area: Area) -> Active | None:
+        """The area and its ghost, when this backend made it; None when it did not.
 
-    def deactivate(self, area: Area) -> None:
-        """Takes down an area that `find` yields, and what was set up for it. Raises `OSError`."""
+        Raises `OSError` when that cannot be told.
+        """
+        raise NotImplementedError
+
+    def made(self) -> Iterator[Area]:
+        """Areas that may be active, by other signs than /proc/swaps, for systems without that."""
+        yield from ()
+
+    def options(self, active: Active) -> Options:
+        """How an area that it made is active, so that it can be made so again. Raises `OSError`."""
+        return Options(prio=active.area.prio)
+
+    def deactivate(self, active: Active) -> None:
+        """Takes down an area, and what was set up for it.
+
+        Raises `OSError`, and `Error` which names what is left when the area itself is down.
+        """
+        take_down(active.path)
 
     def recover(self) -> None:
-        """Clears away, or names to the user, what a killed process left behind."""
+        """Clears away, or names to the user, what a killed process left behind. Raises `OSError`, `Error`."""
+
+
+def take_down(path: str) -> None:
+    """swapoff(2) on what is at this path now. Raises `OSError`."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        syscalls.swapoff(fd, path)
+    finally:
+        os.close(fd)
 
 
 def get(name: str) -> Backend:
     """The backend of that name."""
-    return cast("Backend", import_module(f".{name}", __package__))
-
-
-def find(areas: Sequence[Area]) -> dict[str, Realisation]:
-    """What realises ghosts among the active areas, by the areas' names."""
-    if not areas:
-        # where nothing is active, no backend need be imported
-        return {}
-    return {found.area.name: found for name in NAMES for found in get(name).find(areas)}
+    return cast("Backend", import_module(f".{name}", __package__).BACKEND)
 
 
 def recover() -> None:
-    """Clears away what killed processes left behind, as far as this user may."""
+    """Clears away what killed processes left behind, as far as possible: it must not spoil what comes after."""
     for name in NAMES:
         try:
             get(name).recover()
-        except PermissionError as error:
-            trace(f"backend {name}: {error}")
+        except (OSError, Error) as error:
+            trace(f"backend {name}: {describe(error)}")

@@ -6,88 +6,89 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import kernel, report, rundir, sizes, swaps, syscalls
+from ..areas import Active
 from ..errors import Busy, Error, Unsupported
-from . import Options, Realisation
+from . import Backend, Options, take_down
 
 if TYPE_CHECKING:
     from ..ghostfile import File
     from ..swaps import Area
 
-NEEDS_ZSWAP = True
-EXTRA_SLOT_BYTES = 0
-
 _NUMBER = (1, 13)
 _RECORD = "ghostswap"
 
 
-def unavailable(root: str = "/") -> str | None:
-    """Why the running kernel has no such device; None when it has."""
-    return None if _path(root) else f"this kernel ({kernel.release()}) has no ghostswap device"
+class Ghostswap(Backend):
+    """What `Backend` says, with the one device; the ghost that it is active for is remembered below /run."""
 
+    def unavailable(self, root: str = "/") -> str | None:
+        """Why the running kernel has no such device; None when it has."""
+        return None if _path(root) else f"this kernel ({kernel.release()}) has no ghostswap device"
 
-def activate(file: File, options: Options) -> None:
-    """swapon(2) on the device. Raises `Unsupported`, `Busy`, `Error` and `OSError`."""
-    path = _path()
-    if path is None:
-        raise Unsupported(unavailable() or "")
-    have = file.require_header()
-    with rundir.locked(_RECORD):
-        # O_PATH: the device is not opened before it is known to be the one
-        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if not _is_device(os.fstat(fd)):
-                raise Error(f"is not the character device {_NUMBER[0]}:{_NUMBER[1]}", path=path)
-            syscalls.swapon(fd, path, syscalls.swapon_flags(options.prio, options.discard))
-        except OSError as error:
-            if error.errno == errno.EBUSY:
+    def activate(self, file: File, options: Options) -> None:
+        """swapon(2) on the device. Raises `Unsupported`, `Busy`, `Error` and `OSError`."""
+        path = _path()
+        if path is None:
+            raise Unsupported(self.unavailable() or "")
+        have = file.require_header()
+        with rundir.change(_RECORD):
+            # O_PATH: the device is not opened before it is known to be the one
+            fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if not _is_device(os.fstat(fd)):
+                    raise Error(f"is not the character device {_NUMBER[0]}:{_NUMBER[1]}", path=path)
+                syscalls.swapon(fd, path, syscalls.swapon_flags(options.prio, options.discard))
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
                 raise Busy(
                     f"{path} is active already, and there is one only",
                     path=file.path,
                     hint=f"ghostctl off {report.quote(path)}",
                 ) from None
-            error.filename = path
-            raise
-        finally:
-            os.close(fd)
-        ghost = os.readlink(f"/proc/self/fd/{file.fd}")
-        rundir.write_record(_RECORD, rundir.Record("", have.uuid_text, ghost))
-    size = next((found.area.size for found in find(swaps.read())), None)
-    if size is not None:
-        report.warn(
-            file.path,
-            f"active as {path} with the kernel's own size, {sizes.human(size, ' ', 'iB')}: "
-            f"the declared {sizes.human(have.size, ' ', 'iB')} are not used",
-        )
+            finally:
+                os.close(fd)
+            try:
+                ghost = os.readlink(f"/proc/self/fd/{file.fd}")
+                rundir.write_record(_RECORD, rundir.Record("", have.uuid_text, ghost))
+            except BaseException:
+                take_down(path)
+                raise
+        size = next((area.size for area in swaps.read() if self.recognise(area)), None)
+        if size is not None:
+            report.warn(
+                file.path,
+                f"active as {path} with the kernel's own size, {sizes.human(size, ' ', 'iB')}: "
+                f"the declared {sizes.human(have.size, ' ', 'iB')} are not used",
+            )
 
-
-def find(areas: Sequence[Area]) -> Iterator[Realisation]:
-    """The area on the device, if it is active."""
-    for area in areas:
+    def recognise(self, area: Area) -> Active | None:
+        """The area on the device, with the ghost that is remembered."""
         if not area.is_ghost or not area.name.startswith("/"):
-            continue
+            return None
         try:
-            if not _is_device(os.stat(area.path)):
-                continue
-        except OSError:
-            continue
+            if not _is_device(os.stat(area.name)):
+                return None
+        except FileNotFoundError:
+            return None
         record = rundir.read_record(_RECORD)
-        yield Realisation(area, "ghostswap", record and record.ghost, record and record.uuid)
+        return Active(area, area.name, "ghostswap", record and record.ghost, record and record.uuid)
 
-
-def deactivate(area: Area) -> None:
-    """swapoff(2)."""
-    syscalls.swapoff(area.path)
-    rundir.remove_record(_RECORD)
-
-
-def recover() -> None:
-    """Forgets the ghost of an area that somebody else took down."""
-    if rundir.read_record(_RECORD) is not None and not any(find(swaps.read())):
+    def deactivate(self, active: Active) -> None:
+        """swapoff(2), and the ghost is forgotten."""
+        take_down(active.area.name)
         rundir.remove_record(_RECORD)
+
+    def recover(self) -> None:
+        """Forgets the ghost of an area that somebody else took down."""
+        if rundir.read_record(_RECORD) is not None and not any(map(self.recognise, swaps.read())):
+            rundir.remove_record(_RECORD)
+
+
+BACKEND = Ghostswap()
 
 
 def _is_device(st: os.stat_result) -> bool:

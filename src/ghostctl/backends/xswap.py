@@ -9,90 +9,95 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .. import kernel, report, rundir, sizes, swaps
-from ..errors import Busy, Error, Unsupported
-from . import Options, Realisation
+from ..areas import Active
+from ..errors import Busy, Error, Unsupported, naming
+from . import Backend, Options
 
 if TYPE_CHECKING:
     from ..ghostfile import File
-    from ..rundir import Journal
     from ..swaps import Area
-
-NEEDS_ZSWAP = True
-EXTRA_SLOT_BYTES = 0
 
 _DIRECTORY = "sys/kernel/mm/xswap"
 _PREFIX = "xswap"
 
 
-def unavailable(root: str = "/") -> str | None:
-    """Why the running kernel makes no xswap areas; None when it can."""
-    if os.path.exists(os.path.join(root, _DIRECTORY, "create")):
-        return None
-    return f"this kernel ({kernel.release()}) has no xswap"
+class Xswap(Backend):
+    """What `Backend` says, with an area of the kernel's for each ghost."""
 
+    def unavailable(self, root: str = "/") -> str | None:
+        """Why the running kernel makes no xswap areas; None when it can."""
+        if os.path.exists(os.path.join(root, _DIRECTORY, "create")):
+            return None
+        return f"this kernel ({kernel.release()}) has no xswap"
 
-def activate(file: File, options: Options) -> None:
-    """Creates an area, and limits it to the declared size.
+    def activate(self, file: File, options: Options) -> None:
+        """Creates an area, and limits it to the declared size.
 
-    Raises `Unsupported`, `Error` and `OSError`; then no area is left.
-    """
-    if reason := unavailable():
-        raise Unsupported(reason)
-    have = file.require_header()
-    with rundir.locked("xswap") as journal:
-        _recover(journal)
-        before = _active()
-        journal.write(map(str, before))
-        try:
-            number = _create(options.prio, before)
+        Raises `Unsupported`, `Error` and `OSError`; then no area is left.
+        """
+        if reason := self.unavailable():
+            raise Unsupported(reason)
+        have = file.require_header()
+        with rundir.change("xswap") as change:
+            _recover(change)
+            before = _active()
+            change.begin(map(str, before))
             try:
-                _set_limit(number, have.pages - 1, file)
-                ghost = os.readlink(f"/proc/self/fd/{file.fd}")
-                record = rundir.Record(_instance(number), have.uuid_text, ghost)
-                rundir.write_record(f"{_PREFIX}{number}", record)
-            except BaseException:
-                _undo(number)
-                raise
-        finally:
-            journal.clear()
+                number = _create(options.prio, before)
+                try:
+                    _set_limit(number, have.pages - 1, file)
+                    ghost = os.readlink(f"/proc/self/fd/{file.fd}")
+                    record = rundir.Record(_instance(number), have.uuid_text, ghost)
+                    rundir.write_record(f"{_PREFIX}{number}", record)
+                except BaseException:
+                    _undo(number)
+                    raise
+            finally:
+                change.complete()
 
-
-def find(areas: Sequence[Area], root: str = "/") -> Iterator[Realisation]:
-    """All areas of type ``xswap`` that have no file; with their ghosts, where one is remembered."""
-    for area in areas:
+    def recognise(self, area: Area) -> Active | None:
+        """Any area of type ``xswap`` that has no file; with its ghost, where one is remembered."""
         number = _number(area)
         if number is None:
-            continue
+            return None
         record = rundir.read_record(area.name)
-        if record is not None and record.instance == _instance(number, root):
-            yield Realisation(area, "xswap", record.ghost, record.uuid)
-        else:
-            yield Realisation(area, "xswap", None, None)
+        if record is not None and record.instance == _instance(number):
+            return Active(area, area.name, "xswap", record.ghost, record.uuid)
+        return Active(area, area.name, "xswap")
+
+    def made(self) -> Iterator[Area]:
+        """The areas that have a directory in sysfs."""
+        try:
+            names = os.listdir(f"/{_DIRECTORY}")
+        except FileNotFoundError:
+            return
+        for name in sorted(names):
+            if name.startswith("type"):
+                yield swaps.Area(name.replace("type", _PREFIX, 1), "xswap", 0, 0, 0)
+
+    def deactivate(self, active: Active) -> None:
+        """Writes the number to `destroy`: there is no file for swapoff(2)."""
+        try:
+            with naming(active.area.name):
+                kernel.write_attribute(f"/{_DIRECTORY}/destroy", str(_number(active.area)))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise Busy("is in use for hibernation", path=active.area.name) from None
+            raise
+        rundir.remove_record(active.area.name)
+
+    def recover(self) -> None:
+        """Names what may be left of a killed process."""
+        if self.unavailable() is None:
+            with rundir.change("xswap") as change:
+                _recover(change)
 
 
-def deactivate(area: Area) -> None:
-    """Writes the number to `destroy`: there is no file for swapoff(2)."""
-    number = _number(area)
-    path = f"/{_DIRECTORY}/destroy"
-    try:
-        kernel.write_attribute(path, str(number))
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise Busy("is in use for hibernation", path=area.name) from None
-        error.filename = area.name
-        raise
-    rundir.remove_record(area.name)
-
-
-def recover() -> None:
-    """Names what may be left of a killed process."""
-    if unavailable() is None:
-        with rundir.locked("xswap") as journal:
-            _recover(journal)
+BACKEND = Xswap()
 
 
 def _number(area: Area) -> int | None:
@@ -105,9 +110,9 @@ def _active() -> dict[int, Area]:
     return {number: area for area in swaps.read() if (number := _number(area)) is not None}
 
 
-def _instance(number: int, root: str = "/") -> str:
+def _instance(number: int) -> str:
     try:
-        return str(os.stat(os.path.join(root, _DIRECTORY, f"type{number}")).st_ino)
+        return str(os.stat(f"/{_DIRECTORY}/type{number}").st_ino)
     except OSError:
         return ""
 
@@ -157,10 +162,10 @@ def _hint(number: int) -> str:
     return f"echo {number} > /{_DIRECTORY}/destroy"
 
 
-def _recover(journal: Journal) -> None:
+def _recover(change: rundir.Change) -> None:
     active = _active()
-    before = journal.read()
-    journal.clear()
+    before = change.interrupted()
+    change.complete()
     for number, area in active.items():
         record = rundir.read_record(area.name)
         known = record is not None and record.instance == _instance(number)

@@ -11,22 +11,18 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .. import kernel, report, rundir, sizes, swaps, syscalls
-from ..errors import Busy, Error, NoMemory, Unsupported
-from . import Options, Realisation
+from .. import ghostfile, header, kernel, report, rundir, sizes, swaps, syscalls
+from ..areas import Active
+from ..errors import Busy, Error, NoMemory, NotAGhost, Unsupported, naming
+from . import Backend, Options, take_down
 
 if TYPE_CHECKING:
     from ..ghostfile import File
     from ..header import Header
-    from ..rundir import Journal
     from ..swaps import Area
-
-NEEDS_ZSWAP = False
-EXTRA_SLOT_BYTES = 16
-"""`struct zram_table_entry` of drivers/block/zram/zram_drv.h: two words for each page, at once."""
 
 _CONTROL = "sys/class/zram-control"
 _REMOVE_TRIES = 100
@@ -34,113 +30,143 @@ _REMOVE_PAUSE = 0.05
 """Seconds between two tries to remove a device that another program, such as udev, is just looking at."""
 
 
-def unavailable(root: str = "/") -> str | None:
-    """Why the running kernel has no zram; None when it has, or has the module to load."""
-    if os.path.exists(os.path.join(root, _CONTROL, "hot_add")):
-        return None
-    try:
-        with open(os.path.join(root, "lib/modules", kernel.release(), "modules.dep"), "rb") as file:
-            if b"/zram.ko" in file.read():
-                return None
-    except OSError:
-        pass
-    return f"this kernel ({kernel.release()}) has no zram"
+class Zram(Backend):
+    """What `Backend` says, with a device of its own for each ghost."""
 
+    needs_zswap = False
+    extra_slot_bytes = 16
+    """`struct zram_table_entry` of drivers/block/zram/zram_drv.h: two words for each page, at once."""
 
-def activate(file: File, options: Options) -> None:
-    """Adds a zram device with the declared size, writes a header to it, and swaps it on.
+    def unavailable(self, root: str = "/") -> str | None:
+        """Why the running kernel has no zram; None when it has, or has the module to load."""
+        if os.path.exists(os.path.join(root, _CONTROL, "hot_add")) or _modprobe(
+            "--dry-run", "--quiet", "zram"
+        ):
+            return None
+        return f"this kernel ({kernel.release()}) has no zram"
 
-    Raises `Unsupported`, `Error`, `NoMemory` and `OSError`; then the device is gone again.
-    """
-    from .. import header
+    def activate(self, file: File, options: Options) -> None:
+        """Adds a zram device with the declared size, writes a header to it, and swaps it on.
 
-    have = file.require_header()
-    path = os.readlink(f"/proc/self/fd/{file.fd}")
-    device_header = header.stand_in(have, path)
-    if have.uuid == header.NIL_UUID and not device_header.stands_in_for:
-        raise Error(
-            "has no UUID, and a path too long to know its device by",
-            path=file.path,
-            hint=f"ghostctl label -U random {report.quote(file.path)}",
-        )
-    _require()
-    with rundir.locked("zram") as journal:
-        _recover(journal)
-        journal.write(map(str, _numbers()))
-        number = _hot_add()
+        Raises `Unsupported`, `Error`, `NoMemory` and `OSError`; then the device is gone again.
+        """
+        have = file.require_header()
+        device_header = header.stand_in(have, os.readlink(f"/proc/self/fd/{file.fd}"))
+        if have.uuid == header.NIL_UUID and not device_header.stands_in_for:
+            raise Error(
+                "has no UUID, and a path too long to know its device by",
+                path=file.path,
+                hint=f"ghostctl label -U random {report.quote(file.path)}",
+            )
+        _load()
+        with rundir.change("zram") as change:
+            _recover(change)
+            change.begin(map(str, _numbers()))
+            number = _hot_add()
+            try:
+                _set_up(number, device_header, file, options, change)
+            except BaseException:
+                _undo(number)
+                raise
+            finally:
+                change.complete()
+
+    def recognise(self, area: Area) -> Active | None:
+        """An area on a zram device whose header names a ghost."""
+        number = swaps.zram_number(area)
+        if number is None:
+            return None
+        found = _read(number)
+        if found is None:
+            return None
+        have, ghost = found
+        return Active(area, area.name, "zram", ghost or None, have.uuid_text)
+
+    def made(self) -> Iterator[Area]:
+        """All zram devices that have a size."""
+        for number in _numbers():
+            if size := _disk_size(number):
+                yield swaps.Area(f"/dev/zram{number}", "partition", size >> 10, 0, 0)
+
+    def options(self, active: Active) -> Options:
+        """Priority, compressor and memory limit, as sysfs has them. Raises `OSError`."""
+        attributes = f"/sys/block/zram{swaps.zram_number(active.area)}"
+        with open(f"{attributes}/comp_algorithm", encoding="ascii") as file:
+            # the chosen one is in brackets
+            compressor = file.read().partition("[")[2].partition("]")[0]
+        with open(f"{attributes}/mm_stat", encoding="ascii") as file:
+            limit = sizes.natural(file.read().split()[3])
+        return Options(active.area.prio, None, compressor or None, limit or None)
+
+    def deactivate(self, active: Active) -> None:
+        """swapoff(2), and away with the device."""
+        number = swaps.zram_number(active.area)
+        assert number is not None
+        path = f"/dev/zram{number}"
+        is_down = False
         try:
-            _set_up(number, device_header, file, options, journal)
-        except BaseException:
-            _undo(number)
-            raise
+            take_down(path)
+            is_down = True
         finally:
-            journal.clear()
+            # when a signal came in the moment in which the area went, too
+            try:
+                with rundir.change("zram"):
+                    if number not in _active() and _read(number) is not None:
+                        _remove(number)
+            except (OSError, Error) as error:
+                if is_down:
+                    why = error.what if isinstance(error, Error) else report.describe(error)
+                    raise Error(
+                        f"is not swap any more, but still there: {why}", path=path, hint=_hint(number)
+                    ) from None
+                report.trace(str(error))
+
+    def recover(self) -> None:
+        """Removes the devices that a killed process left behind, and names what only may be one of them."""
+        with rundir.change("zram") as change:
+            _recover(change)
 
 
-def find(areas: Sequence[Area]) -> Iterator[Realisation]:
-    """Areas on zram devices whose header says that they stand in for a ghost."""
-    for area in areas:
-        number = _number_of(area)
-        found = None if number is None else _read(f"/dev/zram{number}")
-        if found is not None:
-            have, path = found
-            yield Realisation(area, "zram", path or None, have.uuid_text)
+BACKEND = Zram()
 
 
-def deactivate(area: Area) -> None:
-    """swapoff(2), and away with the device."""
-    number = _number_of(area)
+def _modprobe(*arguments: str) -> bool:
+    """Runs modprobe(8), as the kernel itself would; false when there is none or it fails."""
+    import subprocess
+
     try:
-        syscalls.swapoff(f"/dev/zram{number}")
-    finally:
-        # when a signal came in the moment in which the area went, too; but not when another process has
-        # cleared the device away, and perhaps a new one has the number
-        with rundir.locked("zram"):
-            if number is not None and number in _left_over():
-                _remove(number)
+        with open("/proc/sys/kernel/modprobe", encoding="utf-8") as file:
+            program = file.read().strip()
+        report.trace(" ".join((program, *arguments)))
+        return subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, check=False).returncode == 0
+    except OSError as error:
+        # a kernel without modules, or a machine without the program
+        report.trace(report.describe(error))
+        return False
 
 
-def recover() -> None:
-    """Removes the devices that a killed process left behind, and names what only may be one of them."""
-    with rundir.locked("zram") as journal:
-        _recover(journal)
-
-
-def _require() -> None:
-    reason = unavailable()
-    if reason is None and not os.path.exists(f"/{_CONTROL}/hot_add"):
-        import subprocess
-
-        try:
-            with open("/proc/sys/kernel/modprobe", encoding="utf-8") as file:
-                modprobe = file.read().strip()
-            report.trace(f"{modprobe} zram")
-            # without num_devices the module would make a device that nobody asked for
-            subprocess.run([modprobe, "zram", "num_devices=0"], stdin=subprocess.DEVNULL, check=False)
-        except OSError as error:
-            # a kernel without modules, or a machine without the program
-            report.trace(report.describe(error))
-        if not os.path.exists(f"/{_CONTROL}/hot_add"):
-            reason = "the module zram cannot be loaded"
-    if reason is not None:
-        raise Unsupported(reason)
+def _load() -> None:
+    if os.path.exists(f"/{_CONTROL}/hot_add"):
+        return
+    if not os.path.exists("/sys/class"):
+        raise Error("/sys is not mounted: no zram device can be made")
+    # without num_devices the module would make a device that nobody asked for
+    if not _modprobe("zram", "num_devices=0") or not os.path.exists(f"/{_CONTROL}/hot_add"):
+        raise Unsupported(f"this kernel ({kernel.release()}) has no zram")
 
 
 def _hot_add() -> int:
     path = f"/{_CONTROL}/hot_add"
-    with open(path, encoding="ascii") as file:
-        try:
-            number = int(file.read())
-        except OSError as error:
-            error.filename = path
-            raise
+    with naming(path), open(path, encoding="ascii") as file:
+        text = file.read().strip()
+    number = sizes.natural(text)
+    if number is None:
+        raise Error(f"the kernel made a device, but gave no number: {text!r}", path=path)
     report.trace(f"{path}: /dev/zram{number}")
     return number
 
 
-def _set_up(number: int, device_header: Header, file: File, options: Options, journal: Journal) -> None:
-    from .. import header
-
+def _set_up(number: int, device_header: Header, file: File, options: Options, change: rundir.Change) -> None:
     attributes = f"/sys/block/zram{number}"
     if options.compressor is not None:
         _set_compressor(attributes, options.compressor, file)
@@ -159,13 +185,13 @@ def _set_up(number: int, device_header: Header, file: File, options: Options, jo
     path = f"/dev/zram{number}"
     fd = _open(path, attributes)
     try:
-        os.pwrite(fd, header.pack(device_header), 0)
-        os.fsync(fd)
-        journal.clear()
+        page = header.pack(device_header)
+        with naming(path):
+            if os.pwrite(fd, page, 0) != len(page):
+                raise OSError(errno.EIO, "the header could not be written")
+            os.fsync(fd)
+        change.complete()
         syscalls.swapon(fd, path, syscalls.swapon_flags(options.prio, options.discard))
-    except OSError as error:
-        error.filename = path
-        raise
     finally:
         os.close(fd)
 
@@ -177,7 +203,7 @@ def _set_compressor(attributes: str, name: str, file: File) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOENT):
             raise
-        with open(path, encoding="ascii") as known:
+        with naming(path), open(path, encoding="ascii") as known:
             names = known.read().replace("[", "").replace("]", "").split()
         raise Unsupported(
             f"zram has no compressor {name}", path=file.path, hint=f"this kernel has {', '.join(names)}"
@@ -185,10 +211,10 @@ def _set_compressor(attributes: str, name: str, file: File) -> None:
 
 
 def _open(path: str, attributes: str) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    st = os.fstat(fd)
     with open(f"{attributes}/dev", encoding="ascii") as file:
         expected = file.read().strip()
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    st = os.fstat(fd)
     if not stat.S_ISBLK(st.st_mode) or f"{os.major(st.st_rdev)}:{os.minor(st.st_rdev)}" != expected:
         os.close(fd)
         raise Error(f"is not the block device {expected}", path=path)
@@ -199,7 +225,7 @@ def _undo(number: int) -> None:
     try:
         _remove(number)
     except (OSError, Busy) as error:
-        report.warn(None, report.describe(error), _hint(number))
+        report.warn(f"/dev/zram{number}", f"is left: {report.describe(error)}", _hint(number))
 
 
 def _hint(number: int) -> str:
@@ -219,7 +245,7 @@ def _remove(number: int) -> None:
                 raise
             if not left:
                 raise Busy(
-                    "is swapped to no more, but open elsewhere", path=f"/dev/zram{number}", hint=_hint(number)
+                    "another process has it open", path=f"/dev/zram{number}", hint=_hint(number)
                 ) from None
         time.sleep(_REMOVE_PAUSE)
 
@@ -228,62 +254,61 @@ def _number(name: str) -> int | None:
     return sizes.natural(name.removeprefix("zram")) if name.startswith("zram") else None
 
 
-def _number_of(area: Area) -> int | None:
-    # /zram1 instead of /dev/zram1: made active in another mount namespace, whose /dev is not this one
-    directory, name = os.path.split(area.name)
-    return _number(name) if area.type == "partition" and directory in ("/", "/dev") else None
-
-
-def _numbers(root: str = "/") -> list[int]:
-    names = os.listdir(os.path.join(root, "sys/block"))
+def _numbers() -> list[int]:
+    try:
+        names = os.listdir("/sys/block")
+    except FileNotFoundError:
+        # /sys is not mounted
+        return []
     return sorted(number for name in names if (number := _number(name)) is not None)
 
 
 def _active() -> set[int | None]:
-    return set(map(_number_of, swaps.read()))
+    return set(map(swaps.zram_number, swaps.read()))
 
 
-def _read(path: str) -> tuple[Header, str] | None:
-    """The header of a device that stands in for a ghost, and the path in it."""
-    from .. import ghostfile
+def _read(number: int) -> tuple[Header, str] | None:
+    """The header of a device that was made for a ghost, and the path in it; None for another device.
 
+    Raises `OSError` when it cannot be read.
+    """
     try:
-        with ghostfile.look(path) as file:
+        with ghostfile.look(f"/dev/zram{number}") as file:
             if file.header is not None and (ghost := file.header.stands_in_for) is not None:
                 return file.header, ghost
-    except OSError as error:
-        report.trace(report.describe(error))
+    except (FileNotFoundError, NotAGhost) as error:
+        report.trace(str(error))
     return None
+
+
+def _disk_size(number: int) -> int:
+    try:
+        with open(f"/sys/block/zram{number}/disksize", encoding="ascii") as file:
+            return int(file.read())
+    except (FileNotFoundError, ValueError):
+        return 0
 
 
 def _left_over() -> Iterator[int]:
     """Our devices that are not active: their maker was killed, or somebody else took the area down."""
     active = _active()
     for number in _numbers():
-        if number not in active and _is_set_up(number) and _read(f"/dev/zram{number}") is not None:
+        if number not in active and _disk_size(number) and _read(number) is not None:
             yield number
 
 
-def _is_set_up(number: int) -> bool:
-    try:
-        with open(f"/sys/block/zram{number}/disksize", encoding="ascii") as file:
-            return int(file.read()) > 0
-    except OSError:
-        return False
-
-
-def _recover(journal: Journal) -> None:
+def _recover(change: rundir.Change) -> None:
     for number in _left_over():
         try:
             _remove(number)
         except (OSError, Busy) as error:
-            report.warn(None, report.describe(error), _hint(number))
+            report.warn(f"/dev/zram{number}", f"is left: {report.describe(error)}", _hint(number))
         else:
             report.warn(f"/dev/zram{number}", "removed: it was left from an area that is gone")
-    before = journal.read()
+    before = change.interrupted()
     if before is None:
         return
-    journal.clear()
+    change.complete()
     active = _active()
     for number in _numbers():
         if str(number) not in before and number not in active:

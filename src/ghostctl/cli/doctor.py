@@ -8,8 +8,8 @@ import textwrap
 
 import click
 
-from .. import doctor, kernel, output
-from ..errors import FAILED, OK, Unsupported, UsageError
+from .. import doctor, kernel, output, report
+from ..errors import FAILED, OK, Error, Unsupported, UsageError, exit_status
 from ..machine import Machine
 from ..report import escape
 from .options import define, json_option, strict_option
@@ -41,11 +41,16 @@ def command(probe: bool, require: tuple[str, ...], explain: str | None, strict: 
         if as_json:
             raise UsageError("doctor: --explain and --json exclude each other")
         return _explain(explain)
-    probed = None
+    probed, failure = None, None
     if probe:
         from ..probe import probe as try_ghost
 
-        probed = try_ghost()
+        try:
+            probed = try_ghost()
+        except (OSError, Error) as error:
+            if require:
+                raise
+            failure = error
     machine = Machine(probed=probed)
     if require:
         _require(machine, require)
@@ -60,6 +65,9 @@ def command(probe: bool, require: tuple[str, ...], explain: str | None, strict: 
             shown.update(finding.fix)
     if as_json:
         click.echo(output.json_text(_document(machine, found)))
+    if failure is not None:
+        report.error(failure)
+        return exit_status(failure)
     bad = {"FAIL", "WARN"} if strict else {"FAIL"}
     return FAILED if any(finding.status in bad for _, finding in found) else OK
 

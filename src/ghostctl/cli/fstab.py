@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import atomic, fstab, report, swaps
-from ..errors import FAILED, Busy, Error, NotAGhost, NotFound, SizeError, Unsupported, UsageError
+from .. import areas, atomic, fstab, report
+from ..errors import FAILED, Busy, Error, NoAreaList, NotAGhost, NotFound, SizeError, Unsupported, UsageError
 from ..report import escape
 from . import options
-from .options import common_params, define, each, json_option, strict_option
+from .loops import each
+from .options import common_params, define, json_option, strict_option
 
 if TYPE_CHECKING:
     from .. import bootcheck
@@ -42,7 +43,7 @@ command.params += common_params()
 def _read(path: str) -> bootcheck.System:
     from .. import bootcheck
 
-    return bootcheck.System(fstab.read(path), swaps.read(), path)
+    return bootcheck.System(fstab.read(path), areas.read(), path)
 
 
 def _ghosts(system: bootcheck.System, specs: tuple[str, ...]) -> list[fstab.Line]:
@@ -281,7 +282,13 @@ def ensure(files: tuple[str, ...], fstab_path: str) -> int:
     """
     from .. import bootcheck, generator, lookup
 
-    system = _read(fstab_path)
+    try:
+        actives = areas.read()
+    except NoAreaList as error:
+        # a file system that is being made for another machine
+        report.trace(str(error))
+        actives = []
+    system = bootcheck.System(fstab.read(fstab_path), actives, fstab_path)
     lines = [line for line in _ghosts(system, files) if line.has_option("x-ghost.size")]
 
     def one(line: fstab.Line) -> None:
@@ -318,7 +325,7 @@ def _make(line: fstab.Line, path: str) -> bool:
         label=options.label(label or ""),
     )
     request = ghostwrite.Request(new, if_needed=True, keep_uuid=not uuid, keep_label=not label)
-    return ghostwrite.create(path, request)
+    return ghostwrite.create(path, request).changed
 
 
 @define("probe", short_help="Find out whether this kernel takes ghosts.")
@@ -336,12 +343,20 @@ def probe(file: str) -> None:
     while not os.path.isdir(directory):
         directory = os.path.dirname(directory)
     try:
-        if any(area.path == file for area in swaps.read()) or try_ghost([directory]):
+        if _is_taken(file) or try_ghost([directory]):
             return
     except (OSError, Error) as error:
         report.warn(file, f"cannot tell whether this kernel takes ghosts: {report.describe(error)}")
         return
     raise Unsupported(f"this kernel ({kernel.release()}) has no ghost swap", path=file)
+
+
+def _is_taken(file: str) -> bool:
+    """Whether the file is active itself, which only a kernel with ghosts can have done."""
+    try:
+        return areas.find(file, areas.read()).backend == "file"
+    except NotFound:
+        return False
 
 
 @define("install-generator", short_help="Have systemd make missing ghosts in boots.")

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import click
 
-from .. import ghostfile, header, output, sizes
+from .. import ghostfile, header, output, report, sizes
+from ..errors import Error
 from ..report import escape
-from .options import area_specs, define, each, json_option, locate
+from .loops import each
+from .options import area_specs, define, json_option, locate
 
 _INDENT = 16
 
@@ -23,11 +25,14 @@ def command(specs: tuple[str, ...], as_json: bool) -> int:
     documents: list[dict[str, object]] = []
 
     def show(spec: str) -> None:
-        with ghostfile.look(locate(spec)) as file:
-            document = _document(file, file.require_header())
-        if as_json:
-            documents.append(document)
-        else:
+        try:
+            with ghostfile.look(locate(spec)) as file:
+                document = _document(file, file.require_header())
+        except (Error, OSError) as error:
+            documents.append({"file": spec, "error": report.describe(error)})
+            raise
+        documents.append(document)
+        if not as_json:
             click.echo("\n".join(_lines(document)))
 
     status = each(specs, show)

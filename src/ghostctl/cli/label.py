@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from .. import ghostfile, ghostwrite, output
+from .. import areas, ghostfile, ghostwrite, output
 from ..report import escape
 from . import options
 from .options import define, json_option, locate
@@ -33,12 +33,8 @@ def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -
             have = file.require_header()
     else:
         with ghostfile.look(path, write=True) as file:
-            ghostwrite.refuse_active(file)
-            old = ghostwrite.require_sound_ghost(file)
-            have = old._replace(
-                uuid=old.uuid if uuid is None else uuid,
-                volume_name=old.volume_name if label is None else label.ljust(16, b"\0"),
-            )
+            areas.refuse_active(file)
+            have = ghostwrite.relabelled(file, label, uuid)
             ghostwrite.rewrite(file, have)
         if not as_json:
             return

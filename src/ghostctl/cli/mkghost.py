@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import click
 
-from .. import ghostwrite, header, kernel, report, sizes
+from .. import ghostwrite, header, kernel, output, report, sizes
 from ..errors import UsageError
 from . import options
 from .options import define, json_option
@@ -103,30 +103,29 @@ def command(
         )
     request = ghostwrite.Request(new, force, if_needed, keep_uuid=uuid is None, keep_label=label is None)
 
-    def announce(made: header.Header) -> None:
-        if as_json:
-            _print_json(file, made, True, dry_run)
-        elif not report.quiet:
-            usable = made.size - made.page_size
-            click.echo(
-                f"Setting up ghost swapspace version {made.ghost_version}, "
-                f"size = {sizes.human(usable, ' ', 'iB')} ({usable} bytes)"
-            )
-            name = f"LABEL={report.escape(made.label_text)}" if made.label_text else "no label"
-            click.echo(f"{name}, UUID={made.uuid_text}" if made.uuid_text else f"{name}, no UUID")
-        sys.stdout.flush()
-
-    def unchanged(have: header.Header) -> None:
+    made = ghostwrite.create(file, request, dry_run=dry_run)
+    if as_json:
+        _print_json(file, made, dry_run)
+    elif made.changed:
+        _print_text(made.header)
+    else:
         report.trace(f"{file}: already the ghost asked for")
-        if as_json:
-            _print_json(file, have, False, dry_run)
-
-    ghostwrite.create(file, request, announce=announce, unchanged=unchanged, dry_run=dry_run)
 
 
-def _print_json(path: str, made: header.Header, changed: bool, dry_run: bool) -> None:
-    from ..output import json_text
+def _print_text(made: header.Header) -> None:
+    if report.quiet:
+        return
+    usable = made.size - made.page_size
+    click.echo(
+        f"Setting up ghost swapspace version {made.ghost_version}, "
+        f"size = {sizes.human(usable, ' ', 'iB')} ({usable} bytes)"
+    )
+    name = f"LABEL={report.escape(made.label_text)}" if made.label_text else "no label"
+    click.echo(f"{name}, UUID={made.uuid_text}" if made.uuid_text else f"{name}, no UUID")
 
+
+def _print_json(path: str, result: ghostwrite.Made, dry_run: bool) -> None:
+    made = result.header
     document = {
         "file": path,
         "ghost_version": made.ghost_version,
@@ -136,7 +135,7 @@ def _print_json(path: str, made: header.Header, changed: bool, dry_run: bool) ->
         "label": made.label_text,
         "uuid": made.uuid_text,
         "endianness": made.byteorder,
-        "changed": changed,
+        "changed": result.changed,
         "dry_run": dry_run,
     }
-    click.echo(json_text(document))
+    click.echo(output.json_text(document))

@@ -7,9 +7,11 @@ import os
 
 import click
 
-from .. import backends, lookup, swaps
+from .. import areas, backends
 from ..errors import Denied, NotFound, UsageError
-from .options import area_specs, define, each, every, taking_down
+from .loops import each, every
+from .options import area_specs, define
+from .progress import taking_down
 
 
 @define("off")
@@ -23,7 +25,10 @@ from .options import area_specs, define, each, every, taking_down
     help="With --all: only ghosts (default), or any area.",
 )
 @click.option(
-    "-f", "--force", is_flag=True, help="Try even when the pages fit nowhere; the kernel may kill for memory."
+    "-f",
+    "--force",
+    is_flag=True,
+    help="Try even when the pages fit nowhere; the OOM killer may end processes.",
 )
 def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) -> int:
     """Deactivate swap areas.
@@ -33,24 +38,26 @@ def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) ->
     """
     if bool(specs) == every_area:
         raise UsageError("off: give either SPEC or --all", hint="try 'ghostctl off --help'")
-    if every_area:
-        if os.geteuid() != 0:
-            raise Denied("only root can deactivate swap areas", path="--all")
-        areas = swaps.read()[::-1]
-        if kind == "ghost":
-            ghosts = backends.find(areas)
-            areas = [area for area in areas if area.name in ghosts or area.is_ghost]
-        status = every(areas, lambda area: taking_down(area, force))
-        backends.recover()
-        return status
-    return each(specs, lambda spec: taking_down(_find(spec), force))
+    if os.geteuid() != 0 and every_area:
+        raise Denied("only root can deactivate swap areas", path="--all")
 
+    def one(spec: str) -> None:
+        # anew for each: what is in use, and what is active, has changed
+        actives = areas.read()
+        try:
+            found = areas.find(spec, actives)
+        except NotFound:
+            backends.recover()
+            raise
+        taking_down(found, actives, force=force)
 
-def _find(spec: str) -> swaps.Area:
-    try:
-        return lookup.find_active(spec, swaps.read())
-    except NotFound as error:
-        backends.recover()
-        if os.geteuid() != 0 and error.hint is None:
-            error.hint = "areas that stand in for ghosts are seen by root only"
-        raise
+    if not every_area:
+        return each(specs, one)
+    chosen = [
+        found
+        for found in reversed(areas.read())
+        if kind == "any" or found.backend is not None or found.area.is_ghost or found.doubt is not None
+    ]
+    status = every(chosen, lambda found: taking_down(found, areas.read(), force=force))
+    backends.recover()
+    return status

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import click
 
-from .. import activation, backends, fstab, lookup, report, sizes, swaps
+from .. import activation, areas, backends, fstab, lookup, report, sizes
 from ..errors import Error, NotFound, Unsupported, UsageError
 from ..syscalls import DISCARD_FLAGS
-from .options import area_specs, define, each, every
+from .loops import each, every
+from .options import Parsed, area_specs, define
 
 
 def _backends(text: str) -> tuple[str, ...]:
@@ -92,8 +93,7 @@ def _discard_option(arg: str) -> Iterator[str]:
 @click.option(
     "-p",
     "--priority",
-    type=_priority,
-    metavar="PRIO",
+    type=Parsed(_priority, "PRIO"),
     help="0 to 32767, the highest is used first; -1 (default): the kernel chooses.",
 )
 @click.option(
@@ -118,17 +118,16 @@ def _discard_option(arg: str) -> Iterator[str]:
     "--backend",
     type=click.Choice(["auto", *backends.NAMES]),
     default="auto",
-    help="What realises a ghost (default: file, then --fallback).",
+    help="What makes a ghost active (default: file, then --fallback).",
 )
 @click.option(
     "--fallback",
-    type=_backends,
-    metavar="LIST",
+    type=Parsed(_backends, "LIST"),
     help="Backends to try, in order, when the kernel takes no ghosts.",
 )
 @click.option("--compressor", metavar="NAME", help="Of zram (default: the kernel's).")
 @click.option(
-    "--memory-limit", type=sizes.parse, metavar="SIZE", help="Memory that zram may take (default: no limit)."
+    "--memory-limit", type=Parsed(sizes.parse, "SIZE"), help="Memory that zram may take (default: no limit)."
 )
 @click.option("--enable-zswap", is_flag=True, help="Turn zswap on when it is off.")
 @click.option("--force", is_flag=True, help="Warn where a check would refuse.")
@@ -164,16 +163,16 @@ def command(
         fixpgsz,
     )
     request, nofail = _with_options(request, fstab.split_options(optstring))
-    areas = swaps.read()
     if every_ghost:
         return every(
             _lines(fstab_path), lambda line: activate_line(line, request, fstab_path, pass_over=ifexists)
         )
+    actives = areas.read()
 
     def one(spec: str) -> None:
         path = spec
         try:
-            path = lookup.resolve(spec, areas, fstab_path)
+            path = lookup.resolve(spec, actives, fstab_path)
             activation.activate(path, request)
         except (FileNotFoundError, NotFound):
             if not (ifexists or nofail):
@@ -187,14 +186,15 @@ def command(
 
 def _lines(path: str) -> list[fstab.Line]:
     """fstab's swap lines that are ghosts and not active, without noauto."""
-    areas = swaps.read()
+    actives = areas.read()
     lines = []
     for line in fstab.iter_swap(fstab.read(path)):
-        if line.has_option("noauto") or not lookup.is_ghost(line, areas, path):
+        if line.has_option("noauto") or not lookup.is_ghost(line, actives, path):
             continue
         try:
-            lookup.find_active(str(line.spec), areas, path)
+            areas.find(str(line.spec), actives, path)
         except Error:
+            # not active, or the activation will say what is wrong
             lines.append(line)
         else:
             report.trace(f"{line.spec}: is already active")
@@ -211,7 +211,7 @@ def activate_line(
         error.path = f"{fstab_path}:{line.number}"
         raise
     try:
-        path = lookup.resolve(str(line.spec), swaps.read(), fstab_path)
+        path = lookup.resolve(str(line.spec), areas.read(), fstab_path)
         activation.activate(path, request)
     except (FileNotFoundError, NotFound):
         if not (nofail or pass_over):
@@ -227,15 +227,16 @@ def _warn_priority(path: str, request: activation.Request, fstab_path: str) -> N
     prio = request.options.prio
     if prio is not None and prio >= 0:
         return
-    areas = swaps.read()
     try:
-        area = lookup.find_active(path, areas)
+        actives = areas.read()
+        own = areas.find(path, actives)
         lines = list(fstab.iter_swap(fstab.read(fstab_path)))
-    except (NotFound, OSError):
+    except (Error, OSError) as error:
+        report.trace(str(error))
         return
-    if not area.is_ghost:
+    if not own.area.is_ghost:
         return
-    active = {os.path.realpath(other.name) for other in areas}
+    active = {os.path.realpath(one.area.name) for one in actives}
     later = [
         line.spec
         for line in lines

@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from .. import report, sizes
-from ..errors import ALL_FAILED, SOME_FAILED, Error, UsageError, exit_status
-
-if TYPE_CHECKING:
-    from ..swaps import Area
+from ..errors import NoAreaList, UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -74,13 +71,40 @@ def define(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.C
     return decorate
 
 
+class Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """What a parser of ours makes of the text; its `UsageError` names command and option, as click's do."""
+
+    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+        self.parse = parse
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except UsageError as error:
+            raise BadValue(error, ctx, param) from None
+
+    def get_metavar(self, *_: Any) -> str:
+        return self.name
+
+
+class BadValue(click.BadParameter):
+    """A value that its parser refuses; with the parser's hint."""
+
+    def __init__(self, error: UsageError, ctx: click.Context | None, param: click.Parameter | None) -> None:
+        super().__init__(error.what, ctx, param)
+        self.hint = error.hint
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 strict_option = click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 
 
 def label(text: str) -> bytes:
     """A label of at most 15 bytes of UTF-8; a longer one is cut at a character, with a warning."""
-    data = os.fsencode(text)
+    data = text.encode("utf-8", "surrogateescape")
     try:
         decoded = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -146,65 +170,14 @@ def area_specs(required: bool = True) -> Callable[[Function], Function]:
 
 
 def locate(spec: str) -> str:
-    """The path of a SPEC; paths are not looked up anywhere."""
-    from .. import lookup, swaps
+    """The path of a SPEC. Paths are not looked up anywhere, and a label needs no list of active areas."""
+    from .. import areas, lookup
 
-    return lookup.resolve(spec, swaps.read()) if lookup.tag(spec) else spec
-
-
-Item = TypeVar("Item")
-
-
-def _attempt(items: Iterable[Item], action: Callable[[Item], None]) -> list[int]:
-    statuses = []
-    for item in items:
-        try:
-            action(item)
-        except Error as error:
-            report.error(error)
-            statuses.append(exit_status(error))
-        except OSError as error:
-            if error.filename is None:
-                raise
-            report.error(error)
-            statuses.append(exit_status(error))
-        else:
-            statuses.append(0)
-    return statuses
-
-
-def each(items: Iterable[Item], action: Callable[[Item], None]) -> int:
-    """Does it for each; the exit status is that of the first that failed."""
-    return next((status for status in _attempt(items, action) if status), 0)
-
-
-def every(items: Iterable[Item], action: Callable[[Item], None]) -> int:
-    """Does it for each, as --all does: exit status 32 when all failed, 64 when some did."""
-    statuses = _attempt(items, action)
-    failed = sum(map(bool, statuses))
-    if not failed:
-        return 0
-    return ALL_FAILED if failed == len(statuses) else SOME_FAILED
-
-
-def taking_down(area: Area, force: bool = False) -> None:
-    """Deactivates an area; on a terminal with a bar while its pages come back."""
-    from .. import activation, swaps
-    from . import Terminated
-
-    bar = None
-    if sys.stderr.isatty() and not report.quiet:
-        from .progress import Bar
-
-        bar = Bar(area.name, area.used)
+    if lookup.tag(spec) is None:
+        return spec
     try:
-        activation.deactivate(area, force=force, progress=bar.update if bar else None)
-    except (KeyboardInterrupt, Terminated):
-        if bar:
-            bar.close()
-        still = any(other.name == area.name for other in swaps.read())
-        report.error(Error(f"interrupted, {'still' if still else 'no longer'} active", path=area.name))
-        raise
-    finally:
-        if bar:
-            bar.close()
+        actives = areas.read()
+    except NoAreaList as error:
+        report.trace(str(error))
+        actives = []
+    return lookup.resolve(spec, actives)

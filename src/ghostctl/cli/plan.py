@@ -7,7 +7,7 @@ import os
 
 import click
 
-from .. import backends, lookup, output, plan, swaps, zswap
+from .. import areas, backends, lookup, output, plan, swaps, zswap
 from ..errors import Denied, NotFound, UsageError
 from ..output import Column
 from ..report import escape
@@ -54,13 +54,13 @@ def command(
     """
     if sum(option is not None for option in (ratio, pid, cgroup)) > 1:
         raise UsageError("plan: --ratio, --pid and --cgroup exclude each other")
-    state, areas = zswap.read(), swaps.read()
+    state, every = zswap.read(), swaps.read()
     found = _find_ratio(state, ratio, pid, cgroup)
     chosen, percents = plan.percents(state, pool_percent)
     total = plan.memory()
     path = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
-    own = next((active.area for active in backends.find(areas).values() if active.ghost == path), None)
-    others = [area for area in areas if area != own]
+    own = next((area for area in every if areas.look_at(area).ghost == path), None)
+    others = [area for area in every if area != own]
     promised = sum(area.size for area in others if area.is_ghost)
     rows = plan.alternatives(total, percents, found.value, promised)
     choice = next(row for row in rows if row.percent == chosen)

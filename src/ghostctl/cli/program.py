@@ -10,8 +10,8 @@ import click
 
 from .. import report
 from ..errors import FAILED, USAGE, Error, exit_status
-from . import catch_signals
-from .options import common_params
+from . import OutputError, catch_signals
+from .options import BadValue, common_params
 
 COMMANDS = {
     "mkghost": "Create a ghost: one page on disk that declares a swap area.",
@@ -95,7 +95,7 @@ program.params += common_params()
 
 
 def run() -> int:
-    """Runs the program on sys.argv; returns the exit status. Output errors pass as `OSError`."""
+    """Runs the program on sys.argv; returns the exit status. Errors of standard output pass."""
     try:
         # not main(), which makes a broken pipe an exit status of its own
         with program.make_context("ghostctl", sys.argv[1:]) as ctx:
@@ -105,12 +105,9 @@ def run() -> int:
         return USAGE
     except click.exceptions.Exit as error:
         return error.exit_code
-    except Error as error:
-        report.error(error)
-        return exit_status(error)
-    except OSError as error:
-        if error.filename is None:
-            raise
+    except OutputError:
+        raise
+    except (Error, OSError) as error:
         report.error(error)
         return exit_status(error)
     return result if isinstance(result, int) else FAILED if result else 0
@@ -123,7 +120,5 @@ def _usage(error: click.UsageError) -> Error:
     words = path.split(" ", 1)
     message = " ".join(error.format_message().split()).removesuffix(".")
     message = message[:1].lower() + message[1:]
-    return Error(
-        message if len(words) == 1 else f"{words[1]}: {message}",
-        hint=f"try '{path} --help'",
-    )
+    hint = error.hint if isinstance(error, BadValue) and error.hint else f"try '{path} --help'"
+    return Error(message if len(words) == 1 else f"{words[1]}: {message}", hint=hint)

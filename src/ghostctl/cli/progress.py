@@ -6,9 +6,14 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 
+from .. import deactivation, report
+from ..areas import Active
+from ..errors import Error
 from ..report import escape
 from ..sizes import human
+from . import Terminated
 
 _WIDTH = 24
 
@@ -47,3 +52,27 @@ class Bar:
         if self._drawn:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def taking_down(active: Active, actives: Sequence[Active], *, force: bool = False) -> None:
+    """Deactivates an area; on a terminal with a bar while its pages come back."""
+    area = active.area
+    bar = Bar(area.name, area.used) if sys.stderr.isatty() and not report.quiet else None
+    try:
+        deactivation.deactivate(active, actives, force=force, progress=bar.update if bar else None)
+    except (KeyboardInterrupt, Terminated, InterruptedError) as interruption:
+        if bar:
+            bar.close()
+        state = {
+            True: "still active",
+            False: "no longer active",
+            None: "and it cannot be told whether active",
+        }
+        error = Error(f"interrupted, {state[deactivation.is_active(area)]}", path=area.name)
+        if isinstance(interruption, InterruptedError):
+            raise error from None
+        report.error(error)
+        raise
+    finally:
+        if bar:
+            bar.close()

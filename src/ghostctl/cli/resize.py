@@ -3,36 +3,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from .. import ghostfile, ghostwrite, lookup, output, sizes, swaps
-from .options import define, json_option, locate, taking_down
-
-if TYPE_CHECKING:
-    from ..swaps import Area
-
-
-def _backend(area: Area) -> str:
-    from .. import backends
-
-    realisation = backends.find([area]).get(area.name)
-    return realisation.backend if realisation else "auto"
-
-
-def _reactivate(path: str, area: Area, backend: str) -> None:
-    from .. import activation, backends
-
-    options = backends.Options(prio=area.prio)
-    activation.activate(path, activation.Request(options, backend, force=True))
+from .. import ghostfile, output, report, sizes
+from .. import resize as resizing
+from .options import Parsed, define, json_option, locate
+from .progress import taking_down
 
 
 @define("resize")
 @click.argument("spec", metavar="SPEC")
-@click.argument("size", type=sizes.parse, metavar="SIZE")
+@click.argument("size", type=Parsed(sizes.parse, "SIZE"))
 @click.option(
-    "--cycle", is_flag=True, help="Take an active ghost off, resize it, and put it on with the same priority."
+    "--cycle",
+    is_flag=True,
+    help="Take an active ghost off, resize it, and put it on again as it was; with the old size if need be.",
 )
 @json_option
 def command(spec: str, size: int, cycle: bool, as_json: bool) -> None:
@@ -42,23 +27,21 @@ def command(spec: str, size: int, cycle: bool, as_json: bool) -> None:
     """
     path = locate(spec)
     with ghostfile.look(path, write=True) as file:
-        area = lookup.active_area(file, swaps.read()) if cycle else None
-        if area is None:
-            ghostwrite.refuse_active(file)
-        # before anything is taken down
-        new = ghostwrite.resized(file, size)
-        if area is None:
-            ghostwrite.rewrite(file, new)
-        else:
-            backend = _backend(area)
-            taking_down(area)
-            try:
-                ghostwrite.rewrite(file, new)
-            finally:
-                _reactivate(path, area, backend)
+        done = resizing.resize(file, size, taking_down if cycle else None)
+    have, active = done.header, done.active
     if as_json:
+        document = {
+            "file": path,
+            "size": have.size,
+            "last_page": have.last_page,
+            "changed": done.changed,
+            "cycled": active is not None,
+            "area": active and active.area.name,
+        }
+        click.echo(output.json_text(document))
+    elif active is not None and not report.quiet:
+        name = f" as {active.area.name}" if active.area.name != path else ""
         click.echo(
-            output.json_text(
-                {"file": path, "size": new.size, "last_page": new.last_page, "cycled": area is not None}
-            )
+            f"{report.escape(path)}: active again{report.escape(name)} with {have.size} bytes, "
+            f"priority {active.area.prio}"
         )

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import output, report, sizes, swaps
-from ..errors import Error, NotFound, UsageError, exit_status
+from .. import areas, blockdev, ghostfile, kernel, output, report, sizes, swaps
+from ..errors import Error, UsageError, exit_status
 from ..output import Column
 from .options import area_specs, define, json_option
 
 if TYPE_CHECKING:
-    from .. import backends, zswap
-    from ..blockdev import Device
+    from .. import zswap
 
 
 class _Row:
@@ -27,41 +26,33 @@ class _Row:
         self.area = area
 
     @cached_property
-    def realisation(self) -> backends.Realisation | None:
-        from .. import backends
-
-        return backends.find([self.area]).get(self.area.name)
+    def active(self) -> areas.Active:
+        return areas.look_at(self.area)
 
     @property
     def ghost(self) -> str | None:
         """Empty without permission, too."""
-        from .. import lookup
-
-        return self.realisation and lookup.ghost_of(self.realisation, [self.area])
+        return areas.ghost_of(self.active, [self.active])
 
     @cached_property
     def identity(self) -> tuple[str | None, str | None]:
         """UUID and label; empty without permission."""
-        from .. import blockdev, ghostfile
-
-        name = self.area.path
+        name = self.area.name
         if not name.startswith("/"):
             return None, None
         try:
             if name.startswith("/dev/"):
-                device: Device | None = blockdev.read(name)
+                device = blockdev.read(name)
                 return (device.uuid, device.label) if device else (None, None)
             with ghostfile.look(name) as file:
                 return (file.header.uuid_text, file.header.label_text) if file.header else (None, None)
         except (OSError, Error) as error:
-            report.trace(report.describe(error))
+            report.trace(str(error))
             return None, None
 
     @cached_property
     def backing(self) -> str | None:
-        from .. import blockdev, kernel
-
-        name = self.area.path
+        name = self.area.name
         if not name.startswith("/"):
             return None
         if name.startswith("/dev/"):
@@ -89,8 +80,8 @@ COLUMNS: tuple[Column[_Row], ...] = (
     Column("UUID", "UUID in the header", lambda row: row.identity[0]),
     Column("LABEL", "label in the header", lambda row: row.identity[1]),
     Column("USE%", "share in use", lambda row: _share(row.area), "percent"),
-    Column("BACKEND", "what makes a ghost active", lambda row: row.realisation and row.realisation.backend),
-    Column("GHOST", "ghost file that the area realises", lambda row: row.ghost),
+    Column("BACKEND", "what makes a ghost active", lambda row: row.active.backend),
+    Column("GHOST", "ghost file that the area was made for", lambda row: row.ghost),
     Column("PAGES", "usable pages", lambda row: row.area.size // sizes.page_size(), "number"),
     Column("BACKING", "filesystem of a file, model or name of a device", lambda row: row.backing),
 )
@@ -167,14 +158,14 @@ def command(
     if (interval is not None) + openmetrics + as_json > 1:
         raise UsageError("status: --watch, --openmetrics and --json exclude each other")
 
-    def choose(areas: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
-        areas, status = _named(specs, areas) if specs else (areas, 0)
+    def choose(every: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
+        shown, status = _named(specs, every) if specs else (every, 0)
         if types is not None:
-            areas = [area for area in areas if area.type in types.split(",")]
-        return areas, status
+            shown = [area for area in shown if area.type in types.split(",")]
+        return shown, status
 
-    def show(areas: list[swaps.Area], every: list[swaps.Area]) -> list[str]:
-        rows = [_Row(area) for area in areas]
+    def show(shown: list[swaps.Area], every: list[swaps.Area]) -> list[str]:
+        rows = list(map(_Row, shown))
         lines = output.table(chosen, rows, headings=not noheadings, raw=raw, in_bytes=in_bytes)
         if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
             if not rows and not specs and types is None:
@@ -185,58 +176,55 @@ def command(
     if interval is not None:
         from .watch import watch
 
-        # what an area that is not active now has to say would stand in the picture
+        # warnings would be drawn into the live view
         report.quiet = True
         status = 0
 
         def view(every: list[swaps.Area]) -> list[str]:
             nonlocal status
-            areas, status = choose(every)
-            missing = [] if areas or not specs else [f"not active: {' '.join(specs)}"]
-            return [*missing, *show(areas, every)]
+            shown, status = choose(every)
+            missing = [] if shown or not specs else [f"not active: {' '.join(specs)}"]
+            return [*missing, *show(shown, every)]
 
         watch(interval, view)
         return status
     every = swaps.read()
-    areas, status = choose(every)
+    shown, status = choose(every)
     if report.quiet:
         return status
     if openmetrics:
-        click.echo(_metrics(areas, every), nl=False)
+        click.echo(_metrics(shown, every), nl=False)
         return status
     if as_json:
-        rows = output.objects(chosen, map(_Row, areas))
+        rows = output.objects(chosen, map(_Row, shown))
         state = _zswap_object(every) if show_zswap is not False else None
         click.echo(output.json_text({"swapareas": rows, "zswap": state}))
         return status
-    for line in show(areas, every):
+    for line in show(shown, every):
         click.echo(line)
     return status
 
 
-def _named(specs: tuple[str, ...], areas: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
-    from .. import lookup
-
+def _named(specs: tuple[str, ...], every: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
+    actives = list(map(areas.look_at, every))
     found, status = [], 0
     for spec in specs:
         try:
-            area = lookup.find_active(spec, areas)
+            found.append(areas.find(spec, actives).area)
         except Error as error:
-            if not (report.quiet and isinstance(error, NotFound)):
+            if not report.quiet:
                 report.error(error)
             status = status or exit_status(error)
-        else:
-            found.append(area)
     return found, status
 
 
-def _zswap_object(areas: list[swaps.Area]) -> dict[str, object] | None:
+def _zswap_object(every: list[swaps.Area]) -> dict[str, object] | None:
     from .. import capacity, zswap
 
     state = zswap.read()
     if state is None:
         return None
-    found = capacity.measure(areas, state)
+    found = capacity.measure(every, state)
     return {
         **state._asdict(),
         "ratio": state.ratio and round(state.ratio, 2),
@@ -245,18 +233,18 @@ def _zswap_object(areas: list[swaps.Area]) -> dict[str, object] | None:
     }
 
 
-def _metrics(shown: list[swaps.Area], areas: list[swaps.Area]) -> str:
+def _metrics(shown: list[swaps.Area], every: list[swaps.Area]) -> str:
     from .. import metrics, zswap
 
-    found = metrics.families(shown, areas, zswap.read(), zswap.read_events(), zswap.read_debug())
+    found = metrics.families(shown, every, zswap.read(), zswap.read_events(), zswap.read_debug())
     return metrics.openmetrics(found)
 
 
-def _zswap_lines(areas: list[swaps.Area]) -> Iterator[str]:
+def _zswap_lines(every: list[swaps.Area]) -> Iterator[str]:
     from .. import capacity, zswap
 
     state = zswap.read()
-    found = capacity.measure(areas, state)
+    found = capacity.measure(every, state)
     if state is None or not state.enabled:
         what = "this kernel has no zswap" if state is None else "zswap is off"
         yield f"{what}: nothing can be swapped to a ghost" if found else what
@@ -266,7 +254,7 @@ def _zswap_lines(areas: list[swaps.Area]) -> Iterator[str]:
         yield f"capacity: {found.verdict()}"
         yield (
             "writeback: off, every active area is a ghost"
-            if all(area.is_ghost for area in areas)
+            if all(area.is_ghost for area in every)
             else "writeback: to ordinary areas only, what is in a ghost stays in memory"
         )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import click
 
-from .. import ghostfile, output
-from ..errors import FAILED
+from .. import ghostfile, output, report
+from ..errors import FAILED, Error
 from ..report import escape
-from .options import area_specs, define, each, json_option, locate, strict_option
+from .loops import each
+from .options import area_specs, define, json_option, locate, strict_option
 
 
 @define("verify")
@@ -25,10 +26,14 @@ def command(specs: tuple[str, ...], strict: bool, as_json: bool) -> int:
 
     def check(spec: str) -> None:
         nonlocal bad
-        with ghostfile.look(locate(spec)) as file:
-            problems = list(ghostfile.verify(file))
+        try:
+            with ghostfile.look(locate(spec)) as file:
+                problems = list(ghostfile.verify(file))
+        except (Error, OSError) as error:
+            documents.append({"file": spec, "error": report.describe(error)})
+            raise
         bad |= any(strict or problem.severity == "error" for problem in problems)
-        documents.append({"file": file.path, "problems": [problem._asdict() for problem in problems]})
+        documents.append({"file": file.path, "problems": list(map(_document, problems))})
         if not as_json:
             for problem in problems:
                 colour = "red" if problem.severity == "error" else "yellow"
@@ -39,3 +44,7 @@ def command(specs: tuple[str, ...], strict: bool, as_json: bool) -> int:
     if as_json:
         click.echo(output.json_text({"files": documents}))
     return status or (FAILED if bad else 0)
+
+
+def _document(problem: ghostfile.Problem) -> dict[str, object]:
+    return {"id": problem.id, "severity": problem.severity, "message": problem.message}
