@@ -8,6 +8,7 @@ failure when the environment variable GHOSTCTL_REQUIRE names it (``GHOSTCTL_REQU
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -82,6 +83,27 @@ def _device_mapper() -> str | None:
     return "the kernel has no device mapper" if done.returncode else None
 
 
+def _compressor(name: str) -> Callable[[], str | None]:
+    def probe() -> str | None:
+        if f": {name}\n" in Path("/proc/crypto").read_text():
+            return None
+        modprobe = ["modprobe", "-qn", f"crypto-{name}"] if shutil.which("modprobe") else ["false"]
+        return f"the kernel has no {name}" if subprocess.run(modprobe, check=False).returncode else None
+
+    return probe
+
+
+def _library(name: str) -> Callable[[], str | None]:
+    def probe() -> str | None:
+        try:
+            ctypes.CDLL(name)
+        except OSError as error:
+            return str(error)
+        return None
+
+    return probe
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "swap": _both(_root, _path("/proc/swaps"), _programs("mkswap", "swapon", "swapoff")),
@@ -100,12 +122,23 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "mkswap": _programs("mkswap", "swaplabel", "blkid"),
     "file": _programs("file"),
     "mandoc": _programs("mandoc"),
-    "shells": _programs("bash", "zsh", "fish"),
+    "bash": _programs("bash"),
+    "zsh": _programs("zsh"),
+    "fish": _programs("fish"),
     "tmux": _programs("tmux"),
     "strace": _programs("strace"),
-    "prometheus": _programs("promtool", "prometheus-node-exporter"),
+    "promtool": _programs("promtool"),
+    "node-exporter": _programs("prometheus-node-exporter"),
     "systemd": _programs("systemd-escape", "systemd-analyze"),
     "vm": _programs("qemu-system-x86_64"),
+    "zswap": _path("/sys/module/zswap/parameters"),
+    "lzo": _compressor("lzo"),
+    "lzo-rle": _compressor("lzo-rle"),
+    "deflate": _compressor("deflate"),
+    "liblz4": _library("liblz4.so.1"),
+    "liblzo2": _library("liblzo2.so.2"),
+    "libzstd": _library("libzstd.so.1"),
+    "pages-4k": lambda: None if os.sysconf("SC_PAGE_SIZE") == 4096 else "pages are not of 4096 bytes",
 }
 """Names for `require` and GHOSTCTL_REQUIRE, each with a function that says why it is missing, or None."""
 

@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=SHELLS)
 def complete(request: pytest.FixtureRequest, home: Path) -> Complete:
     """What a shell offers for a line; of ``--option=value`` the value alone, as of ``KEY=value``."""
-    require("shells")
+    require(request.param)
     shell: Callable[..., set[str]] = SHELLS[request.param]
 
     def offered(line: str, prefix: tuple[str, ...] = ()) -> set[str]:
