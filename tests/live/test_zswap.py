@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +39,11 @@ def parameters() -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def zswap_as_it_was() -> Iterator[None]:
-    require("root")
-    if not PARAMETERS.exists():
-        pytest.skip("the kernel has no zswap")
+    require("root", "zswap")
     before = parameters()
     yield
-    for name in sorted(before, key="enabled".__eq__):
+    # zswap tries a compressor when it is turned on
+    for name in sorted(before, key=lambda name: name == "enabled"):
         (PARAMETERS / name).write_text(before[name])
     assert parameters() == before
 
@@ -59,11 +61,11 @@ def debugfs() -> Iterator[None]:
 @pytest.fixture
 def pushed_out(swap_dir: Path, debugfs: None) -> Iterator[int]:  # noqa: ARG001
     """A process with most of its 40 MiB in zswap; its number. The area is an ordinary file of 64 MiB."""
-    require("cgroup")
+    require("cgroup", "lzo")
     group = Path(cgroup_memory() or "") / f"ghostctl-test-{os.getpid()}"
     old = (group.parent / "memory.limit_in_bytes").exists()
     area = swap_file(swap_dir / "area", 64 * MIB)
-    ghostctl("zswap", "set", "enabled=yes", "max_pool_percent=20")
+    ghostctl("zswap", "set", "enabled=yes", "max_pool_percent=20", "compressor=lzo")
     run("swapon", "-p", "32767", area)
     group.mkdir()
     try:
@@ -110,12 +112,61 @@ def test_what_is_in_zswap() -> None:
     assert "(" in ghostctl("status").stdout
 
 
-def test_a_sample_says_what_zswap_will_make_of_it(pushed_out: int) -> None:
-    """The ratio of a sample of the same process, through a library, is that of the kernel."""
-    measured = show()["ratio"]
-    plan = json.loads(ghostctl("plan", "--pid", str(pushed_out), "--json").stdout)
+def without(*libraries: str) -> tuple[str, ...]:
+    """Runs a command where these libraries are not to be had, for a time that ends with the command."""
+    require("mount")
+    loaded = []
+    for library in libraries:
+        with suppress(OSError):
+            ctypes.CDLL(library)
+            loaded.append(library.partition(".")[0])
+    maps = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    paths = [path for path in maps if path.startswith("/") and Path(path).name.startswith(tuple(loaded))]
+    assert len(paths) == len(loaded)
+    script = 'until [ "$1" = -- ]; do mount --bind /dev/null "$1"; shift; done; shift; exec "$@"'
+    return ("unshare", "-m", "sh", "-ec", script, "sh", *paths, "--")
+
+
+def sampled(pid: int, prefix: tuple[str, ...] = ()) -> tuple[float, str]:
+    """The ratio of a sample of a process, and the line that says how it was found."""
+    plan = json.loads(ghostctl("plan", "--pid", str(pid), "--json", prefix=prefix).stdout)
     assert plan["ratio_source"] == "sampled"
-    assert plan["ratio"] == pytest.approx(measured, rel=0.15)
+    (line,) = [
+        line
+        for line in ghostctl("plan", "--pid", str(pid), prefix=prefix).stdout.splitlines()
+        if line.startswith("ratio ")
+    ]
+    return plan["ratio"], line
+
+
+def test_a_sample_says_what_zswap_will_make_of_it(pushed_out: int) -> None:
+    """The ratio of a sample of the same process, compressed with the library of lzo, is the kernel's.
+
+    That of liblz4 differs by a fifth.
+    """
+    require("liblzo2")
+    ratio, line = sampled(pushed_out)
+    assert ratio == pytest.approx(show()["ratio"], rel=0.15)
+    assert "compressed with liblzo2" in line
+    assert "instead of" not in line
+
+
+@pytest.mark.parametrize("instead", ["liblz4", "zlib, fastest"])
+def test_another_library_promises_no_more_than_the_kernel_keeps(pushed_out: int, instead: str) -> None:
+    missing = ["liblzo2.so.2"]
+    if instead == "liblz4":
+        require("liblz4")
+    else:
+        missing.append("liblz4.so.1")
+    ratio, line = sampled(pushed_out, without(*missing))
+    measured = show()["ratio"]
+    assert measured / 2 < ratio < measured
+    assert re.search(rf"compressed with {instead} instead of lzo \(the ratio is lowered by \d\d%\)", line)
+
+
+@pytest.mark.usefixtures("pushed_out")
+def test_a_full_pool_is_measured() -> None:
+    measured = show()["ratio"]
     plan = json.loads(ghostctl("plan", "--json").stdout)
     assert plan["ratio_source"] == "measured"
     assert plan["ratio"] == pytest.approx(measured, rel=0.05)
@@ -132,8 +183,7 @@ def test_all_or_nothing() -> None:
 
 @pytest.mark.parametrize("compressor", ["lzo", "lzo-rle", "deflate"])
 def test_a_compressor_that_is_there(compressor: str) -> None:
-    if f": {compressor}\n" not in Path("/proc/crypto").read_text():
-        pytest.skip(f"the kernel has no {compressor}")
+    require(compressor)
     (PARAMETERS / "enabled").write_text("N")
     assert ghostctl("zswap", "set", f"compressor={compressor}", "max_pool_percent=31").returncode == 0
     assert parameters()["compressor"] == compressor
