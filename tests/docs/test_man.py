@@ -90,9 +90,8 @@ def test_backends() -> None:
 
 def test_problems_of_verify() -> None:
     schema = json.loads((resources.files("ghostctl") / "schemas/verify.json").read_text())
-    known = schema["properties"]["files"]["items"]["properties"]["problems"]["items"]["properties"]["id"][
-        "enum"
-    ]
+    problem = schema["$defs"]["file"]["properties"]["problems"]["items"]
+    known = problem["properties"]["id"]["enum"]
     assert re.findall(r"^\.It (\w+)$", COMMAND["verify"], re.MULTILINE) == known
 
 
