@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .header import Header
 
 _LEAST_FULL = 23
-"""No kernel has a smaller table of areas: MAX_SWAPFILES of include/linux/swap.h, with all that is taken from 32."""
+"""No kernel has a smaller table of areas: 32 less all that MAX_SWAPFILES of include/linux/swap.h takes off."""
 
 
 class Request(NamedTuple):
@@ -216,8 +216,8 @@ def _check_slot_memory(file: File, needed: int, force: bool) -> None:
     if available is None or needed <= available:
         return
     text = (
-        f"declares {human(file.require_header().size, ' ', 'iB')}: its slots take about {human(needed, ' ', 'iB')} of kernel "
-        f"memory, {human(available, ' ', 'iB')} are available"
+        f"declares {human(file.require_header().size, ' ', 'iB')}: its slots take about "
+        f"{human(needed, ' ', 'iB')} of kernel memory, {human(available, ' ', 'iB')} are available"
     )
     if not force:
         raise NoMemory(text, path=file.path, hint=f"ghostctl resize {quote(file.path)} SIZE, or --force")

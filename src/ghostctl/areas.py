@@ -277,13 +277,17 @@ def twin(file: File, actives: Sequence[Active]) -> str | None:
     if file.header is None or file.header.uuid_text is None:
         return None
     for one in actives:
-        path = one.ghost or one.area.name
-        try:
-            if one.uuid is None and one.ghost is not None:
-                with ghostfile.look(path) as other:
-                    one = one._replace(uuid=other.header and other.header.uuid_text)
-        except (OSError, Error) as error:
-            trace(f"{path}: {error}")
-        if one.uuid == file.header.uuid_text:
-            return path
+        if one.ghost is not None and _uuid(one) == file.header.uuid_text:
+            return one.ghost
     return None
+
+
+def _uuid(one: Active) -> str | None:
+    if one.ghost != one.area.name:
+        return one.uuid
+    try:
+        with ghostfile.look(one.area.name) as file:
+            return file.header and file.header.uuid_text
+    except (OSError, Error) as error:
+        trace(f"{one.area.name}: {error}")
+        return None

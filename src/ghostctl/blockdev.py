@@ -45,7 +45,7 @@ class Hardware(NamedTuple):
 
 
 def iter_swap(denied: list[str]) -> Iterator[Device]:
-    """The block devices that hold swap areas; without udev, what this user may not read goes into `denied`."""
+    """The block devices that hold swap areas; without udev, what only root may read goes into `denied`."""
     if os.path.exists(_UDEV):
         yield from _from_udev()
     else:
@@ -81,8 +81,7 @@ def encode(text: str) -> str:
     """A value as udev writes it in the name of a link: what is not safe there as ``\\xNN``."""
     return "".join(
         char
-        if char.isascii()
-        and (char.isalnum() or char in "#+-.:=@_")
+        if (char.isascii() and (char.isalnum() or char in "#+-.:=@_"))
         or (not char.isascii() and char.isprintable())
         else "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
         for char in text

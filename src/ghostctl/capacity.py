@@ -117,7 +117,7 @@ def recommended_size(holds: int) -> int:
 def room(actives: Iterable[Active], state: Zswap | None, available: int) -> int:
     """Bytes of pages that these areas can really take, with so many bytes of memory `available`.
 
-    A ghost what zswap's pool has room for, a zram device what its memory limit leaves, others their free slots.
+    A ghost what zswap's pool has room for, a zram device what its memory limit leaves, others what is free.
     """
     total = 0
     ghosts = []

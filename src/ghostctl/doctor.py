@@ -548,7 +548,7 @@ CHECKS = (
 
 
 def examine(machine: Machine) -> Iterator[tuple[str, Finding]]:
-    """Every check's findings, one or more each, in the order of the table; a check that fails costs no other."""
+    """Every check's findings, one or more each, in the order of the table; one that fails costs no other."""
     for check in CHECKS:
         try:
             for finding in check.run(machine):

@@ -8,11 +8,6 @@ errno is not the truth.
 from __future__ import annotations
 
 import errno
-from contextlib import contextmanager
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 OK = 0
 FAILED = 1
@@ -91,15 +86,21 @@ class NoAreaList(Error):
     """/proc/swaps is not there: which areas are active cannot be known."""
 
 
-@contextmanager
-def naming(path: str | None) -> Iterator[None]:
-    """Gives every `OSError` of the block the name of its object, for system calls that know a number only."""
-    try:
-        yield
-    except OSError as error:
-        if path is not None:
-            error.filename, error.filename2 = path, None
-        raise
+class naming:  # noqa: N801
+    """``with naming(path):`` gives every `OSError` of the block the name of its object.
+
+    For system calls that know a number only. A class, for contextlib would cost the generator its time.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = self.path, None
 
 
 _ERRNO_STATUS = {

@@ -70,10 +70,10 @@ class Request(NamedTuple):
     def may_rewrite(self, old: File) -> bool:
         """Whether the file becomes what was asked for by a new label, UUID or declared size alone."""
         have = old.header
-        if have is None or not self.if_needed or not _has_form(old, self.header):
+        if have is None or not _has_form(old, self.header):
             return False
         sound = not any(problem.damage for problem in ghostfile.verify(old))
-        return sound and have.ghost_version == self.header.ghost_version
+        return sound and have.has_tag == self.header.has_tag and not have.has_foreign_tag
 
 
 def _has_form(file: File, wanted: Header) -> bool:
@@ -201,12 +201,12 @@ def _write(place: atomic.Place, request: Request, old: File | None) -> Header:
     try:
         atomic.write(place, header.pack(new), replace=old is not None, finish=finish, check=check)
     except OSError as error:
-        if error.errno not in _NO_ROOM or old is None or not request.may_rewrite(old):
+        if error.errno not in _NO_ROOM or old is None or not request.if_needed:
             raise
-        report.trace(f"{place.path}: {error.strerror}: changed in place instead")
         with ghostfile.look(place.path, place=place, write=True) as file:
-            if not os.path.samestat(file.st, old.st):
+            if not os.path.samestat(file.st, old.st) or not request.may_rewrite(file):
                 raise
+            report.trace(f"{place.path}: {error.strerror}: changed in place instead")
             have = file.require_header()
             new = header.declare(have, new.pages)._replace(uuid=new.uuid, volume_name=new.volume_name)
             rewrite(file, new)

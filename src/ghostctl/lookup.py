@@ -24,8 +24,8 @@ _LINKS = {"PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel", "ID": "by-id"}
 def tag(spec: str) -> tuple[str, str] | None:
     """``("LABEL", "x")`` of ``LABEL=x``, ``LABEL="x"`` or ``LABEL='x'``; None for anything else.
 
-    As blkid_parse_tag_string() of libblkid reads them: a value ends at the last quote of the kind that it begins
-    with, and without one it is no tag.
+    As blkid_parse_tag_string() of libblkid reads them: a value ends at the last quote of the kind that it
+    begins with, and without one it is no tag.
     """
     key, equals, value = spec.partition("=")
     if not equals or key not in ("LABEL", "UUID", *_LINKS):

@@ -31,9 +31,9 @@ class Resized(NamedTuple):
 def resize(file: File, size: int, take_down: TakeDown | None = None) -> Resized:
     """Changes the declared size of a ghost, open for writing, to `size` bytes; the rest stays.
 
-    An active one is refused with `Busy`, unless `take_down` deactivates it: then it is made active again as it
-    was, with the new size or, when that fails, with the old one. The message of an `Error` says which. Raises
-    as `ghostwrite.resized`, and `OSError`.
+    An active one is refused with `Busy`, unless `take_down` deactivates it: then it is made active again as
+    it was, with the new size or, when that fails, with the old one. The message of an `Error` says which.
+    Raises as `ghostwrite.resized`, and `OSError`.
     """
     old = file.require_header()
     new = ghostwrite.resized(file, size)
@@ -92,7 +92,8 @@ def _back(file: File, old: Header, request: activation.Request, why: str) -> Non
         activation.activate(file.path, request)
     except (OSError, Error) as error:
         raise Error(
-            f"is not active any more: the new size failed ({why}), and so did the old one ({describe(error)})",
+            f"is not active any more: the new size failed ({why}), "
+            f"and so did the old one ({describe(error)})",
             path=file.path,
             hint=f"ghostctl on --backend {request.backend} {quote(file.path)}",
         ) from None

@@ -81,7 +81,7 @@ def _wait(fd: int, what: str) -> None:
 
 @contextmanager
 def locked(name: str, what: str) -> Iterator[None]:
-    """Keeps other processes of root's away from `what`, by the lock `name`. Raises `Busy` when it stays taken."""
+    """Keeps other processes of root's away from `what`, by the lock `name`. Raises `Busy` if it is taken."""
     with _locked(name, what):
         yield
 

@@ -18,8 +18,8 @@ class Area(NamedTuple):
     """One line of /proc/swaps. Sizes as the kernel prints them, in KiB, without the header page."""
 
     name: str
-    """What the kernel calls it, verbatim: a path, with `` (deleted)`` behind it when the file has been unlinked,
-    or a bare name such as ``xswap0``; undecodable bytes as surrogates (`os.fsdecode`)."""
+    """What the kernel calls it, verbatim: a path, with `` (deleted)`` behind it when the file has been
+    unlinked, or a bare name such as ``xswap0``; undecodable bytes as surrogates (`os.fsdecode`)."""
     type: str
     """The kernel's word, verbatim: ``file``, ``partition``, ``ghost``, ``xswap`` or a new one."""
     size_kib: int

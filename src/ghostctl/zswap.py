@@ -6,12 +6,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from . import kernel, sizes
-from .errors import Error, Unsupported, UsageError
+from . import kernel, report, signals, sizes
+from .errors import Error, Unsupported, UsageError, naming
 from .report import describe, trace
 
 PARAMETERS = "sys/module/zswap/parameters"
@@ -40,7 +40,8 @@ EVENTS = {
 class Zswap(NamedTuple):
     """State of zswap. Sizes in bytes; None where this kernel does not say."""
 
-    enabled: bool
+    enabled: bool | None
+    """None in `UNKNOWN` only."""
     compressor: str | None
     max_pool_percent: int | None
     accept_threshold_percent: int | None
@@ -66,29 +67,55 @@ class Zswap(NamedTuple):
         return 100 * self.pool // self.pool_limit
 
 
+UNKNOWN = Zswap(None, None, None, None, None, None, None, None, None)
+"""The state of a zswap of which nothing can be told, not even whether the kernel has one."""
+
+
 def _number(text: str | None) -> int | None:
     return None if text is None else sizes.natural(text)
 
 
-def _read_text(path: str) -> str | None:
+def _read(path: str) -> str:
+    with naming(path), open(path, encoding="ascii", errors="replace") as file:
+        return file.read().strip()
+
+
+def _read_optional(path: str) -> str | None:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
+        return _read(path)
+    except OSError as error:
+        trace(describe(error), 2)
         return None
 
 
 def _read_directory(path: str) -> dict[str, str]:
     try:
         names = sorted(os.listdir(path))
-    except OSError:
+    except OSError as error:
+        trace(describe(error), 2)
         return {}
-    values = {name: _read_text(os.path.join(path, name)) for name in names}
+    values = {name: _read_optional(os.path.join(path, name)) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _parameter(name: str, root: str) -> str:
+    return os.path.join(root, PARAMETERS, name)
+
+
+def _exists(root: str) -> bool:
+    """Whether the kernel has zswap. Raises `OSError`, and `Error` without /sys, where it cannot be told."""
+    path = os.path.join(root, PARAMETERS)
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        if not os.path.isdir(os.path.join(root, "sys/module")):
+            raise Error("/sys is not mounted", path=path) from None
+        return False
+    return True
+
+
 def read_parameters(root: str = "/") -> dict[str, str]:
-    """Every parameter that this kernel's zswap has, as it prints them; empty without zswap."""
+    """Every parameter of zswap that can be read, as the kernel prints it; empty without zswap."""
     return _read_directory(os.path.join(root, PARAMETERS))
 
 
@@ -110,15 +137,17 @@ def read_events(root: str = "/") -> dict[str, int]:
 
 
 def read(root: str = "/") -> Zswap | None:
-    """The state of zswap; None where the kernel has none."""
-    directory = os.path.join(root, PARAMETERS)
+    """The state of zswap; None where the kernel has none.
+
+    Raises `OSError`, and `Error` without /sys, where that cannot be told.
+    """
 
     def parameter(name: str) -> str | None:
-        return _read_text(os.path.join(directory, name))
+        return _read_optional(_parameter(name, root))
 
-    enabled = parameter("enabled")
-    if enabled is None:
+    if not _exists(root):
         return None
+    enabled = _read(_parameter("enabled", root))
     page = sizes.page_size()
     try:
         meminfo = kernel.read_meminfo(os.path.join(root, "proc/meminfo"))
@@ -146,6 +175,15 @@ def read(root: str = "/") -> Zswap | None:
     )
 
 
+def read_or_unknown(root: str = "/") -> Zswap | None:
+    """As `read`, for what can be done without the state: `UNKNOWN` where it cannot be told."""
+    try:
+        return read(root)
+    except (Error, OSError) as error:
+        trace(describe(error))
+        return UNKNOWN
+
+
 def pool_limit(percent: int, total: int) -> int:
     """Bytes that the pool may take of `total` bytes of memory: mm/zswap.c, zswap_max_pages(), whole pages.
 
@@ -158,7 +196,7 @@ def pool_limit(percent: int, total: int) -> int:
 def compressors(root: str = "/") -> list[str]:
     """The compressors that the kernel has loaded; others may be in modules, and only a try tells."""
     found, name = set(), None
-    for line in (_read_text(os.path.join(root, "proc/crypto")) or "").splitlines():
+    for line in (_read_optional(os.path.join(root, "proc/crypto")) or "").splitlines():
         key, _, value = (part.strip() for part in line.partition(":"))
         if key == "name":
             name = value
@@ -171,11 +209,11 @@ def parse(assignments: Mapping[str, str], root: str = "/") -> dict[str, str]:
     """Parameters by the kernel's names and in its notation, from what a user writes.
 
     Raises `Unsupported` for a parameter that this kernel does not have, `UsageError` for a value that
-    makes no sense.
+    makes no sense, and as `read` where the kernel cannot be asked.
     """
-    known = read_parameters(root)
-    if not known:
+    if not _exists(root):
         raise Unsupported("this kernel has no zswap")
+    known = sorted(os.listdir(os.path.join(root, PARAMETERS)))
     values = {}
     for alias, text in assignments.items():
         name = ALIASES.get(alias, alias)
@@ -208,39 +246,71 @@ def apply(values: Mapping[str, str], root: str = "/") -> dict[str, str]:
     When the kernel refuses one, or takes another value instead, the others are put back. Raises
     `Unsupported` for a compressor that the kernel does not have, `Error` and `OSError`.
     """
-    old = read_parameters(root)
+    if not values:
+        return {}
+    # what cannot be read could not be put back
+    old = {name: _read(_parameter(name, root)) for name in ("enabled", *values)}
     steps = [(name, value) for name, value in values.items() if name != "enabled"]
-    wanted, has = values.get("enabled"), old.get("enabled")
+    wanted = values.get("enabled")
     # a zswap that never ran takes any name for a compressor: only a running one tries it
-    tries = has == "N" and not values.keys().isdisjoint(("compressor", "zpool"))
+    tries = old["enabled"] == "N" and not values.keys().isdisjoint(("compressor", "zpool"))
     if wanted == "Y" or tries:
         steps.insert(0, ("enabled", "Y"))
     if wanted == "N" or (tries and wanted is None):
         steps.append(("enabled", "N"))
-    touched: dict[str, None] = {}
+    touched: dict[str, str] = {}
     try:
         for name, value in steps:
-            touched[name] = None
+            touched[name] = old[name]
             _set(name, value, root)
     except BaseException:
-        for name in sorted(touched.keys() & old.keys(), key="enabled".__eq__):
-            with suppress(OSError):
-                kernel.write_attribute(os.path.join(root, PARAMETERS, name), old[name])
+        put_back(touched, root)
         raise
     return {name: old[name] for name in values}
 
 
+@contextmanager
+def applied(values: Mapping[str, str], root: str = "/") -> Iterator[dict[str, str]]:
+    """Sets parameters as `apply`; when the block fails they are put back. Signals wait for its end."""
+    with signals.deferred():
+        old = apply(values, root)
+        try:
+            yield old
+        except BaseException:
+            put_back(old, root)
+            raise
+
+
 def _set(name: str, value: str, root: str) -> None:
+    path = _parameter(name, root)
     try:
-        kernel.write_attribute(os.path.join(root, PARAMETERS, name), value)
+        kernel.write_attribute(path, value)
     except OSError as error:
         if error.errno == errno.ENOENT and name in ("compressor", "zpool"):
             hint = f"loaded are: {', '.join(compressors(root))}" if name == "compressor" else None
             raise Unsupported(f"this kernel has no {name} {value!r}", hint=hint) from None
         raise
-    taken = _read_text(os.path.join(root, PARAMETERS, name))
+    taken = _read(path)
     if taken != value:
-        raise Error(f"the kernel took {taken!r} for {value!r}", path=os.path.join(root, PARAMETERS, name))
+        raise Error(f"the kernel took {taken!r} for {value!r}", path=path)
+
+
+def put_back(old: Mapping[str, str], root: str = "/") -> None:
+    """Sets parameters to what `apply` says they were. Says which one cannot be; the others still are."""
+    # a compressor is tried by a running zswap only
+    for name in sorted(old, key=lambda name: name == "enabled"):
+        path = _parameter(name, root)
+        try:
+            if _read_optional(path) != old[name]:
+                _set(name, old[name], root)
+        except (Error, OSError) as error:
+            _report_left(path, old[name], error, f"echo {old[name]} > {report.quote(path)}")
+
+
+def _report_left(path: str, old: str, error: Error | OSError, hint: str | None) -> None:
+    # an error, which --quiet does not silence: the state is not what it was
+    reason = error.strerror if isinstance(error, OSError) else error.what
+    report.error(Error(f"cannot be put back to {old!r}: {reason}", path=path, hint=hint))
 
 
 def command_line(values: Mapping[str, str]) -> str:
@@ -252,57 +322,107 @@ def _tmpfiles(root: str) -> str:
     return os.path.join(root, TMPFILES)
 
 
-def _read_own(path: str) -> str | None:
-    text = ""
+def _read_own(path: str) -> bytes:
+    """The file of `persist`; empty when it is not there. Raises `Error` for a foreign one."""
+    data = b""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return data
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
     else:
         try:
             if stat.S_ISREG(os.fstat(fd).st_mode):
-                text = os.read(fd, 1 << 16).decode("utf-8", "replace")
+                with naming(path), open(fd, "rb", closefd=False) as file:
+                    data = file.read()
         finally:
             os.close(fd)
-    if not text.startswith(_MARK):
+    _check_own(data, path)
+    return data
+
+
+def _check_own(data: bytes, path: str) -> None:
+    if not data.startswith(_MARK.encode()):
         raise Error("was not written by ghostctl: left alone", path=path)
-    return text
+
+
+def _parse_own(data: bytes) -> dict[str, str]:
+    lines = map(str.split, data.decode("utf-8", "replace").splitlines())
+    return {os.path.basename(words[1]): words[6] for words in lines if len(words) == 7 and words[0] == "w"}
 
 
 def read_persistent(root: str = "/") -> dict[str, str]:
     """The parameters that `persist` has written for the next boots. Raises `Error` for a foreign file."""
-    values = {}
-    for line in (_read_own(_tmpfiles(root)) or "").splitlines():
-        fields = line.split()
-        if len(fields) == 7 and fields[0] == "w":
-            values[os.path.basename(fields[1])] = fields[6]
-    return values
+    return _parse_own(_read_own(_tmpfiles(root)))
 
 
 def persist(values: Mapping[str, str], root: str = "/") -> str:
     """Has systemd-tmpfiles set these parameters, and those persisted before, at every boot.
 
-    Returns the path of its own tmpfiles.d(5) file. Raises `OSError`, and `Error` for a foreign file.
+    Returns the path of its own tmpfiles.d(5) file, which a failure leaves as it was. Raises `OSError`, and
+    `Error` for a foreign file.
     """
     from . import atomic
 
     path = _tmpfiles(root)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with atomic.place(path) as place:
-        merged = {**read_persistent(root), **values}
+    _read_own(path)
+    old = new = b""
+
+    def merge(data: bytes) -> bytes:
+        nonlocal old, new
+        if data:
+            _check_own(data, path)
+        merged = {**_parse_own(data), **values}
         lines = [_MARK, *(f"w /{PARAMETERS}/{name} - - - - {value}" for name, value in merged.items())]
-        data = "".join(line + "\n" for line in lines).encode("ascii")
-        atomic.write(place, data, replace=os.path.lexists(path), finish=lambda fd: os.fchmod(fd, 0o644))
+        old, new = data, "".join(line + "\n" for line in lines).encode()
+        return new
+
+    try:
+        atomic.make_directories(os.path.dirname(path))
+        atomic.edit(path, merge)
+    except BaseException:
+        _put_back_own(path, old, new)
+        raise
     return path
 
 
 def forget(root: str = "/") -> str | None:
-    """Removes the file of `persist`, and only that; returns its path, None when there was none."""
+    """Removes the file of `persist`, and only that; returns its path, None when there was none.
+
+    A failure leaves it as it was. Raises `OSError`, and `Error` for a foreign file.
+    """
+    from . import atomic
+
     path = _tmpfiles(root)
-    if _read_own(path) is None:
+    old = _read_own(path)
+    if not old:
         return None
-    os.unlink(path)
+    try:
+        atomic.remove(path)
+    except BaseException:
+        _put_back_own(path, old, b"")
+        raise
     return path
+
+
+def _put_back_own(path: str, old: bytes, new: bytes) -> None:
+    """After a failure puts the file back, where it is the new one already: fsync(2) comes last.
+
+    Empty data stands for no file.
+    """
+    from . import atomic
+
+    try:
+        if old == new or _read_own(path) != new:
+            return
+        if old:
+            atomic.edit(path, lambda _: old)
+        else:
+            atomic.remove(path)
+    except (Error, OSError) as error:
+        if old:
+            _report_left(path, command_line(_parse_own(old)), error, None)
+        else:
+            report.error(Error("should not be there", path=path, hint=f"rm {report.quote(path)}"))

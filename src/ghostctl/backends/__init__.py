@@ -50,8 +50,8 @@ class Backend:
     def activate(self, file: File, options: Options) -> None:
         """Makes the ghost an active area.
 
-        Raises `Unsupported` when the kernel does not offer this, `Error` and `OSError` for other refusals; then
-        nothing is left of the try, or a warning names it.
+        Raises `Unsupported` when the kernel does not offer this, `Error` and `OSError` for other refusals;
+        then nothing is left of the try, or a warning names it.
         """
         raise NotImplementedError
 
@@ -96,7 +96,7 @@ def get(name: str) -> Backend:
 
 
 def recover() -> None:
-    """Clears away what killed processes left behind, as far as possible: it must not spoil what comes after."""
+    """Clears away what killed processes left behind, as far as possible; what comes after goes on anyway."""
     for name in NAMES:
         try:
             get(name).recover()

@@ -12,7 +12,7 @@ from ..errors import Denied, NotFound, UsageError
 from ..output import Column
 from ..report import escape
 from ..sizes import human, page_size
-from .options import define, json_option
+from .options import Parsed, define, json_option
 
 _COLUMNS: tuple[Column[plan.Alternative], ...] = (
     Column("POOL%", "limit of zswap's pool in percent of memory", lambda row: row.percent, "number"),
@@ -34,7 +34,7 @@ def _ratio(text: str) -> float:
 
 
 @define("plan")
-@click.option("--ratio", type=_ratio, metavar="R", help="Compression ratio, stored to pool, such as 3.5.")
+@click.option("--ratio", type=Parsed(_ratio, "R"), help="Compression ratio, stored to pool, such as 3.5.")
 @click.option(
     "--pool-percent",
     type=click.IntRange(1, 90),

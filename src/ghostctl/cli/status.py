@@ -13,7 +13,7 @@ import click
 from .. import areas, blockdev, ghostfile, kernel, output, report, sizes, swaps
 from ..errors import Error, UsageError, exit_status
 from ..output import Column
-from .options import area_specs, define, json_option
+from .options import Parsed, area_specs, define, json_option
 
 if TYPE_CHECKING:
     from .. import zswap
@@ -86,6 +86,7 @@ COLUMNS: tuple[Column[_Row], ...] = (
     Column("BACKING", "filesystem of a file, model or name of a device", lambda row: row.backing),
 )
 _DEFAULT = ("NAME", "TYPE", "SIZE", "USED", "PRIO")
+_TYPES = ("file", "ghost", "partition", "xswap")
 _INTERVAL = 2
 _ALL = ",".join(column.name for column in COLUMNS)
 
@@ -110,6 +111,15 @@ class _Command(click.Command):
         return super().parse_args(ctx, args)
 
 
+def _types(text: str, every: list[swaps.Area]) -> list[str]:
+    """The types of a comma-separated list: those of `_TYPES`, and any new one that an active area has."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in _TYPES and all(area.type != name for area in every):
+            raise UsageError(f"status: unknown type {name!r}", hint=f"types are {','.join(_TYPES)}")
+    return names
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -130,7 +140,7 @@ def _seconds(text: str) -> float:
 @click.option("--bytes", "in_bytes", is_flag=True, help="Sizes in bytes.")
 @click.option("--zswap/--no-zswap", "show_zswap", default=None, help="Lines on zswap below the table.")
 @click.option(
-    "--watch", "interval", type=_seconds, metavar="[SECONDS]", help="Live view, every 2 SECONDS; q quits."
+    "--watch", "interval", type=Parsed(_seconds, "[SECONDS]"), help="Live view, every 2 SECONDS; q quits."
 )
 @click.option("--openmetrics", is_flag=True, help="Print OpenMetrics text, for monitoring.")
 @json_option
@@ -158,10 +168,13 @@ def command(
     if (interval is not None) + openmetrics + as_json > 1:
         raise UsageError("status: --watch, --openmetrics and --json exclude each other")
 
+    every = swaps.read()
+    wanted = _types(types, every) if types is not None else None
+
     def choose(every: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
         shown, status = _named(specs, every) if specs else (every, 0)
-        if types is not None:
-            shown = [area for area in shown if area.type in types.split(",")]
+        if wanted is not None:
+            shown = [area for area in shown if area.type in wanted]
         return shown, status
 
     def show(shown: list[swaps.Area], every: list[swaps.Area]) -> list[str]:
@@ -188,7 +201,6 @@ def command(
 
         watch(interval, view)
         return status
-    every = swaps.read()
     shown, status = choose(every)
     if report.quiet:
         return status

@@ -106,18 +106,14 @@ def set_(assignments: tuple[str, ...], persist: bool, forget: bool, as_json: boo
     if not assignments and not forget:
         raise UsageError("zswap set: nothing to set", hint="try 'ghostctl zswap set --help'")
     values = zswap.parse(_split(assignments)) if assignments else {}
-    old = zswap.apply(values) if values else {}
     path = None
-    if persist:
-        try:
+    with zswap.applied(values) as old:
+        if persist:
             path = zswap.persist(values)
-        except BaseException:
-            zswap.apply(old)
-            raise
-    elif forget:
-        path = zswap.forget()
-        if path is None:
-            report.trace(f"/{zswap.TMPFILES}: was not there")
+        elif forget:
+            path = zswap.forget()
+            if path is None:
+                report.trace(f"/{zswap.TMPFILES}: was not there")
     line = zswap.command_line(zswap.read_persistent() if persist else values)
     if as_json:
         click.echo(output.json_text({"set": values, "was": old, "file": path, "command_line": line}))
