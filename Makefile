@@ -13,12 +13,14 @@ zshcompdir = $(PREFIX)/share/zsh/site-functions
 fishcompdir = $(PREFIX)/share/fish/vendor_completions.d
 generatordir = $(or $(shell pkg-config --variable=systemdsystemgeneratordir systemd 2>/dev/null),/usr/lib/systemd/system-generators)
 
-.PHONY: help demo test test-vm lint bench bench-vm man install uninstall venv clean
+.PHONY: help demo test test-vm faults mutants lint bench bench-vm man install uninstall venv clean
 
 help:
 	@echo 'make demo     make a ghost, look at it, activate it with what this kernel offers, take it down'
 	@echo 'make test     all tests that this machine can run'
 	@echo 'make test-vm  builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'
+	@echo 'make faults   a fault at each system call of each command that writes (tests/faults)'
+	@echo 'make mutants  small faults put into a copy of src/: which do the fast tests not notice'
 	@echo 'make lint     linters and type checks alone'
 	@echo 'make bench    figures side by side, into docs/BENCHMARKS.md'
 	@echo 'make bench-vm figures under memory pressure, in such guests, into docs/BENCHMARKS.md'
@@ -42,6 +44,12 @@ test: venv
 test-vm: venv
 	$(PY) tests/vm/lab.py build
 	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm} $(PY) -m pytest -n $$(nproc) --dist loadfile tests/vm
+
+faults: venv
+	$(PY) tests/faults/campaign.py -j $$(nproc)
+
+mutants: venv
+	$(PY) tools/mutants.py
 
 lint: venv
 	$(PY) -m pytest tests/lint

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .header import Header
 
 _LEAST_FULL = 23
-"""No kernel has a smaller table of areas: 32 less all that MAX_SWAPFILES of include/linux/swap.h takes off."""
+"""No kernel has a smaller table of areas: 32 less all that MAX_SWAPFILES (include/linux/swap.h) takes off."""
 
 
 class Request(NamedTuple):

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from . import backends, kernel, report, swaps, zswap
 from .areas import Active
-from .errors import Error, NoMemory
+from .errors import Denied, Error, NoMemory
 from .report import describe
 from .sizes import human
 from .swaps import Area
@@ -39,8 +40,13 @@ def deactivate(
     if not force:
         _check_room(active.area, [one for one in others if not one.area.is_same(active.area)])
     protect_from_oom_killer()
-    with _watched(active.area, progress):
-        backends.get(active.backend or "file").deactivate(active)
+    try:
+        with _watched(active.area, progress):
+            backends.get(active.backend or "file").deactivate(active)
+    except PermissionError as error:
+        if error.errno != errno.EPERM or os.geteuid() != 0:
+            raise
+        raise Denied(str(error.strerror), path=error.filename, hint=backends.WHY_DENIED) from None
 
 
 @contextmanager
@@ -54,12 +60,10 @@ def _watched(area: Area, progress: Callable[[int], None] | None) -> Iterator[Non
 
     def watch() -> None:
         while not done.wait(_INTERVAL):
-            try:
-                now = next((one for one in swaps.read() if one.is_same(area)), None)
-            except (OSError, Error):
-                continue
-            if now is not None:
-                progress(now.used)
+            # what cannot be read or shown now may be the next time
+            with suppress(OSError, Error):
+                if (now := next(filter(area.is_same, swaps.read()), None)) is not None:
+                    progress(now.used)
 
     watcher = threading.Thread(target=watch, daemon=True)
     # a thread inherits the mask: signals are for the one that is in swapoff(2)
@@ -92,7 +96,7 @@ def _check_room(area: Area, others: Sequence[Active]) -> None:
     except OSError as error:
         report.trace(describe(error))
         return
-    room = capacity.room(others, zswap.read(), available)
+    room = capacity.room(others, zswap.read_or_unknown(), available)
     if area.used > available + room:
         raise NoMemory(
             f"{human(area.used, ' ', 'iB')} are in use: more than available memory "

@@ -62,8 +62,11 @@ class Request(NamedTuple):
             return True
         if old.header is not None and old.header.has_foreign_tag:
             return False
-        remains = old.st.st_size in sizes.PAGE_SIZES and old.data.startswith(
-            header.TAG_MAGIC, header.TAG_OFFSET
+        # damaged, but nobody else's: a text may have the same word at the same place
+        remains = (
+            old.st.st_size in sizes.PAGE_SIZES
+            and old.data.startswith(header.TAG_MAGIC, header.TAG_OFFSET)
+            and not any(old.data[: header.SECTOR.start])
         )
         return self.if_needed and (old.is_ghost or remains or old.st.st_size == 0)
 

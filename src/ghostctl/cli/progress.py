@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Bar:
             f"[{'#' * filled}{'.' * (_WIDTH - filled)}] {share:4.0%}  {human(done)} of {human(self._total)}"
             f"  {human(int(rate))}/s  {remaining}"
         )
-        width = shutil.get_terminal_size().columns
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         room = width - len(text) - 3
         name = (
             self._name if len(self._name) <= room else "…" + self._name[len(self._name) - max(room, 1) + 1 :]
