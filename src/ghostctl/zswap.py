@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from . import kernel, report, signals, sizes
@@ -422,6 +422,9 @@ def _put_back_own(path: str, old: bytes, new: bytes) -> None:
         else:
             atomic.remove(path)
     except (Error, OSError) as error:
+        with suppress(Error, OSError):
+            if _read_own(path) == old:
+                return
         if old:
             _report_left(path, command_line(_parse_own(old)), error, None)
         else:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import signal
 from pathlib import Path
 
+import oscalls
 import pytest
 
 from ghostctl import capacity, zswap
@@ -27,7 +30,34 @@ def get_file(root: Path, name: str) -> str:
     return (root / zswap.PARAMETERS / name).read_text().strip()
 
 
+def fail_writes(monkeypatch: pytest.MonkeyPatch, root: Path, name: str, number: int, after: int = 0) -> None:
+    """The parameter can be written so many times, and then no more."""
+    written = 0
+
+    def is_refused(path: object, flags: int, *_: object, **__: object) -> bool:
+        nonlocal written
+        if str(path) != str(root / zswap.PARAMETERS / name) or not flags & os.O_WRONLY:
+            return False
+        written += 1
+        return written > after
+
+    oscalls.fail(monkeypatch, "open", number, when=is_refused)
+
+
+def fail_reads(monkeypatch: pytest.MonkeyPatch, root: Path, name: str, number: int) -> None:
+    path = str(root / zswap.PARAMETERS / name)
+    real = open
+
+    def call(file: object, mode: str = "r", **keywords: object) -> object:
+        if str(file) == path and "r" in mode:
+            raise OSError(number, os.strerror(number))
+        return real(file, mode, **keywords)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("builtins.open", call)
+
+
 def test_no_zswap(tmp_path: Path) -> None:
+    (tmp_path / "sys/module").mkdir(parents=True)
     assert zswap.read(str(tmp_path)) is None
     assert zswap.read_parameters(str(tmp_path)) == {}
     assert zswap.read_debug(str(tmp_path)) == {}
@@ -87,6 +117,117 @@ def test_apply_puts_back_what_it_set(machine: Path) -> None:
     assert zswap.read_parameters(str(machine)) == before
 
 
+def test_without_sys_nothing_is_said_of_zswap(tmp_path: Path) -> None:
+    (tmp_path / "sys").mkdir()
+    for action in (zswap.read, lambda root: zswap.parse({"enabled": "y"}, root)):
+        with pytest.raises(Error, match="/sys is not mounted") as caught:
+            action(str(tmp_path))
+        assert not isinstance(caught.value, Unsupported)
+        assert caught.value.path == str(tmp_path / zswap.PARAMETERS)
+    assert zswap.read_or_unknown(str(tmp_path)) == zswap.UNKNOWN
+    assert set(zswap.UNKNOWN) == {None}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_what_cannot_be_read_is_not_absent(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    fail_reads(monkeypatch, machine, "enabled", number)
+    with oscalls.raises(number, machine / zswap.PARAMETERS / "enabled"):
+        zswap.read(str(machine))
+    assert zswap.read_or_unknown(str(machine)) == zswap.UNKNOWN
+    # it is a parameter all the same
+    assert zswap.parse({"enabled": "y"}, str(machine)) == {"enabled": "Y"}
+
+
+def test_with_a_state_nothing_is_unknown(machine: Path) -> None:
+    assert zswap.read_or_unknown(str(machine)) == zswap.read(str(machine)) != zswap.UNKNOWN
+    assert zswap.read_or_unknown(str(MACHINES / "linux-6.1-cloud")) is None
+
+
+def test_apply_of_a_parameter_that_cannot_be_read(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_file(machine, "max_pool_percent", "20")
+    before = zswap.read_parameters(str(machine))
+    with monkeypatch.context() as patched:
+        fail_reads(patched, machine, "compressor", errno.EACCES)
+        with oscalls.raises(errno.EACCES, machine / zswap.PARAMETERS / "compressor"):
+            zswap.apply({"max_pool_percent": "30", "compressor": "lzo"}, str(machine))
+    assert zswap.read_parameters(str(machine)) == before
+
+
+@pytest.mark.parametrize("was", ["Y", "N"])
+def test_apply_puts_back_all_that_it_can(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], was: str
+) -> None:
+    wanted = {"max_pool_percent": "30", "accept_threshold_percent": "80", "shrinker_enabled": "Y"}
+    for name, value in {"enabled": was, "max_pool_percent": "20", "shrinker_enabled": "N"}.items():
+        set_file(machine, name, value)
+    before = zswap.read_parameters(str(machine))
+    with monkeypatch.context() as patched:
+        fail_writes(patched, machine, "shrinker_enabled", errno.EIO)
+        fail_writes(patched, machine, "max_pool_percent", errno.EPERM, after=1)
+        with oscalls.raises(errno.EIO, machine / zswap.PARAMETERS / "shrinker_enabled"):
+            zswap.apply({"enabled": "Y", **wanted}, str(machine))
+    assert zswap.read_parameters(str(machine)) == {**before, "max_pool_percent": "30"}
+    path = machine / zswap.PARAMETERS / "max_pool_percent"
+    assert capsys.readouterr().err == (
+        f"ghostctl: {path}: cannot be put back to '20': Operation not permitted\n"
+        f"ghostctl: hint: echo 20 > {path}\n"
+    )
+
+
+def test_apply_puts_back_when_interrupted(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_file(machine, "max_pool_percent", "20")
+    before = zswap.read_parameters(str(machine))
+    real = os.write
+
+    def interrupted(fd: int, data: bytes) -> int:
+        if data == b"Y":
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        zswap.apply({"max_pool_percent": "30", "shrinker_enabled": "Y"}, str(machine))
+    assert zswap.read_parameters(str(machine)) == before
+
+
+def test_applied_until_the_block_fails(machine: Path) -> None:
+    set_file(machine, "max_pool_percent", "20")
+    with zswap.applied({"max_pool_percent": "30"}, str(machine)) as old:
+        assert old == {"max_pool_percent": "20"}
+    assert get_file(machine, "max_pool_percent") == "30"
+
+    def fail() -> None:
+        with zswap.applied({"max_pool_percent": "40"}, str(machine)):
+            assert get_file(machine, "max_pool_percent") == "40"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert get_file(machine, "max_pool_percent") == "30"
+
+
+def test_a_signal_finds_kernel_and_file_both_changed(machine: Path) -> None:
+    set_file(machine, "max_pool_percent", "20")
+    root = str(machine)
+
+    def change() -> None:
+        with zswap.applied({"max_pool_percent": "30"}, root):
+            os.kill(os.getpid(), signal.SIGINT)
+            zswap.persist({"max_pool_percent": "30"}, root)
+
+    with pytest.raises(KeyboardInterrupt):
+        change()
+    assert get_file(machine, "max_pool_percent") == "30"
+    assert zswap.read_persistent(root) == {"max_pool_percent": "30"}
+
+
+def test_nothing_to_apply_needs_no_zswap(tmp_path: Path) -> None:
+    with zswap.applied({}, str(tmp_path)) as old:
+        assert old == {}
+
+
 def test_apply_says_what_was(machine: Path) -> None:
     set_file(machine, "max_pool_percent", "20")
     assert zswap.apply({"max_pool_percent": "30"}, str(machine)) == {"max_pool_percent": "20"}
@@ -111,6 +252,106 @@ def test_persist_and_forget(machine: Path) -> None:
     assert zswap.read_persistent(root) == {"enabled": "Y", "compressor": "zstd", "max_pool_percent": "40"}
     assert zswap.forget(root) == str(path)
     assert os.listdir(path.parent) == []
+
+
+def own_file(machine: Path) -> bytes | None:
+    path = machine / zswap.TMPFILES
+    return path.read_bytes() if path.exists() else None
+
+
+def is_directory(fd: int) -> bool:
+    return os.path.isdir(f"/proc/self/fd/{fd}")
+
+
+@pytest.mark.parametrize("before", [{}, {"enabled": "Y", "max_pool_percent": "20"}])
+@pytest.mark.parametrize("action", ["persist", "forget"])
+def test_the_file_is_as_it_was_when_it_does_not_reach_the_disk(
+    machine: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: dict[str, str],
+    action: str,
+) -> None:
+    """The last fsync(2), that of the directory, comes when the file has changed already."""
+    root, path = str(machine), machine / zswap.TMPFILES
+    path.parent.mkdir(parents=True)
+    if before:
+        zswap.persist(before, root)
+        with path.open("ab") as file:
+            file.write(b"# \xff\n")
+    old = own_file(machine)
+    with monkeypatch.context() as patched:
+        oscalls.fail(patched, "fsync", errno.EIO, when=is_directory)
+        if action == "persist":
+            with oscalls.raises(errno.EIO, path):
+                zswap.persist({"max_pool_percent": "40"}, root)
+        elif before:
+            with oscalls.raises(errno.EIO, path):
+                zswap.forget(root)
+        else:
+            assert zswap.forget(root) is None
+    assert own_file(machine) == old
+    # of which there is nothing to say
+    assert capsys.readouterr().err == ""
+    assert os.listdir(path.parent) == ([path.name] if before else [])
+
+
+@pytest.mark.parametrize("before", [{}, {"enabled": "Y"}])
+def test_a_file_that_cannot_be_put_back_is_said(
+    machine: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: dict[str, str],
+) -> None:
+    root, path = str(machine), machine / zswap.TMPFILES
+    path.parent.mkdir(parents=True)
+    if before:
+        zswap.persist(before, root)
+    renamed = 0
+
+    def is_second(*_: object, **__: object) -> bool:
+        nonlocal renamed
+        renamed += 1
+        return renamed > 1
+
+    oscalls.fail(monkeypatch, "fsync", errno.EIO, when=is_directory)
+    oscalls.fail(monkeypatch, "rename", errno.EROFS, when=is_second)
+    oscalls.fail(monkeypatch, "unlink", errno.EROFS, when=lambda name, **_: name == path.name)
+    with oscalls.raises(errno.EIO, path):
+        zswap.persist({"max_pool_percent": "40"}, root)
+    said = capsys.readouterr().err
+    if before:
+        assert said == f"ghostctl: {path}: cannot be put back to 'zswap.enabled=Y': Read-only file system\n"
+    else:
+        assert said == f"ghostctl: {path}: should not be there\nghostctl: hint: rm {path}\n"
+
+
+def test_what_another_process_wrote_is_not_taken_back(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, path = str(machine), machine / zswap.TMPFILES
+    zswap.persist({"enabled": "Y"}, root)
+    theirs = path.read_bytes() + b"# theirs\n"
+
+    def is_told(fd: int) -> bool:
+        if is_directory(fd):
+            path.write_bytes(theirs)
+        return is_directory(fd)
+
+    oscalls.fail(monkeypatch, "fsync", errno.EIO, when=is_told)
+    with oscalls.raises(errno.EIO, path):
+        zswap.persist({"max_pool_percent": "40"}, root)
+    assert path.read_bytes() == theirs
+
+
+def test_directories_and_removal_are_synced(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "etc").mkdir(exist_ok=True)
+    directory = (machine / zswap.TMPFILES).parent
+    calls = oscalls.record(monkeypatch, "mkdir", "fsync", "unlink")
+    zswap.persist({"enabled": "Y"}, str(machine))
+    assert calls[:2] == [("mkdir", 0), ("fsync", (machine / "etc").stat().st_ino)]
+    assert calls[-1] == ("fsync", directory.stat().st_ino)
+    calls.clear()
+    zswap.forget(str(machine))
+    assert calls == [("unlink", 0), ("fsync", directory.stat().st_ino)]
 
 
 @pytest.mark.parametrize("content", [b"w /sys/module/zswap/parameters/enabled - - - - Y\n", b"\xff", b""])
