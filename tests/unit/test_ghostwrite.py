@@ -463,6 +463,7 @@ ROOM: list[tuple[str, Header, Header, int, bool]] = [
     ("another version", make(bare=True), make(200), errno.ENOSPC, False),
     ("another byte order", make(byteorder=OTHER_ORDER), make(200), errno.ENOSPC, False),
     ("damaged", damaged(make()), make(200), errno.ENOSPC, False),
+    ("another tag", foreign(make()), make(200), errno.ENOSPC, False),
     ("bad pages", make(bare=True)._replace(nr_badpages=1), make(200, bare=True), errno.ENOSPC, False),
     ("a broken disk", make(), make(200), errno.EIO, False),
 ]
@@ -477,7 +478,7 @@ def test_without_room(
     written(path, have)
     inode = path.stat().st_ino
     oscalls.fail(monkeypatch, "write", number, when=lambda _fd, data: len(data) == PAGE)
-    request = Request(wanted, if_needed=True)
+    request = Request(wanted, force=True, if_needed=True)
     if in_place:
         assert ghostwrite.create(str(path), request) == Made(wanted, changed=True)
         assert read(path) == wanted
