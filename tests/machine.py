@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from stepwise import TIMEOUT, Arg, forked
 
 REPOSITORY = Path(__file__).parent.parent
 GHOSTCTL = Path(sys.executable).with_name("ghostctl")
-TIMEOUT = 60
+HOG = REPOSITORY / "tests" / "hog.py"
 CAP_SYS_ADMIN = 21
-
-Arg = str | bytes | os.PathLike[str]
 
 
 def _root() -> str | None:
@@ -166,14 +165,36 @@ def ghostctl(
     env: Mapping[str, str] | None = None,
     stdout: int | IO[bytes] = subprocess.PIPE,
     prefix: Sequence[Arg] = (),
-    pass_fds: Sequence[int] = (),
     umask: int = -1,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the installed program; text with surrogates for what is not UTF-8. `prefix` goes before it."""
+    """Runs the program; text with surrogates for what is not UTF-8. `prefix` goes before it.
+
+    A fork runs it when nothing has to be before it: `started` is what it takes to start Python.
+    """
+    if prefix:
+        return started(*args, cwd=cwd, env=env, stdout=stdout, prefix=prefix, umask=umask)
+    fd = stdout if isinstance(stdout, int) else stdout.fileno()
+    done = forked(
+        *args, cwd=cwd, env=_environment(env), stdout=None if fd == subprocess.PIPE else fd, umask=umask
+    )
+    return subprocess.CompletedProcess(
+        [GHOSTCTL, *args], done.status, done.out if fd == subprocess.PIPE else None, done.err
+    )
+
+
+def started(
+    *args: Arg,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    prefix: Sequence[Arg] = (),
+    umask: int = -1,
+) -> subprocess.CompletedProcess[str]:
+    """Runs the installed program in a new Python, as users do."""
     return subprocess.run(
         [*prefix, GHOSTCTL, *args],
         cwd=cwd,
-        env={**os.environ, "COLUMNS": "100", **(env or {})},
+        env=_environment(env),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -181,9 +202,24 @@ def ghostctl(
         errors="surrogateescape",
         timeout=TIMEOUT,
         check=False,
-        pass_fds=pass_fds,
         umask=umask,
     )
+
+
+def _environment(given: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "100", **(given or {})}
+
+
+AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+"""A `prefix` for `ghostctl`: as a user without rights."""
+
+SWAPS_HEADING = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"
+
+
+def with_swaps(file: Path, *lines: str | bytes, heading: str = SWAPS_HEADING) -> tuple[str, ...]:
+    """A `prefix` for `ghostctl`: where /proc/swaps is this file, which gets the heading and these lines."""
+    file.write_bytes(b"".join(os.fsencode(line) + b"\n" for line in (heading, *lines)))
+    return ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/swaps && exec "$@"', str(file))
 
 
 def run(*args: Arg, cwd: Path | None = None) -> str:

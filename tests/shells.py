@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from machine import REPOSITORY, TIMEOUT
+from machine import REPOSITORY
+from stepwise import TIMEOUT
 
 FILES = REPOSITORY / "completions"
 

@@ -1,17 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Commands run in forks of the tests: many of them in little time, or with a signal between two steps."""
+"""Commands run in forks of a process that has imported the program: many in little time, or with a signal
+between two steps.
+
+Nothing of what a test has imported, patched or cached is in that process: see forkserver.py.
+"""
 
 from __future__ import annotations
 
+import marshal
 import os
+import select
 import signal
+import socket
+import struct
+import subprocess
 import sys
-from collections.abc import Sequence
-from types import FrameType
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO, NamedTuple
 
-from ghostctl import activation, cli, ghostfile  # noqa: F401  all that a fork shall have
-from ghostctl.cli import doctor, label, mkghost, off, on, program, resize, status, verify  # noqa: F401
+TIMEOUT = 60
+"""Seconds after which a command hangs."""
+
+Arg = str | bytes | os.PathLike[str]
+
+_PROGRAM = os.fsencode(Path(sys.executable).with_name("ghostctl"))
+_SERVER = Path(__file__).with_name("forkserver.py")
+_READ_BY_THE_INTERPRETER = ("LANG", "LC_", "LD_", "PYTHON", "TZ")
+"""Beginnings of the names of variables that take effect when Python starts, not later."""
 
 
 class Done(NamedTuple):
@@ -24,58 +41,76 @@ class Done(NamedTuple):
 
 
 def forked(
-    *args: str | os.PathLike[str],
+    *args: Arg,
+    cwd: Arg | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: int | None = None,
+    umask: int = -1,
     files: Sequence[str] = (),
     kill_at: int | None = None,
     number: int = signal.SIGKILL,
 ) -> Done:
-    """Runs a command in a child.
+    """Runs a command in a child, as subprocess.run does: text with surrogates for what is not UTF-8.
 
     With `kill_at` the child gets the signal `number` before the nth line that it comes to in source files
-    of these names.
+    of these names. Raises `subprocess.TimeoutExpired`.
     """
-    out, err = os.memfd_create("out"), os.memfd_create("err")
-    pid = os.fork()
-    if pid == 0:
-        _child([os.fspath(arg) for arg in args], (out, err), tuple(files), kill_at, number)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return Done(code, _content(out), _content(err))
+    environment = dict(os.environ if env is None else env)
+    words = [_PROGRAM, *map(os.fsencode, args)]
+    encoded = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+    directory = os.fsencode(cwd or os.getcwd())
+    request = marshal.dumps((words, directory, encoded, umask, list(files), kill_at or 0, int(number)))
+    with (
+        open(os.memfd_create("request"), "wb", buffering=0) as description,
+        _output("out") as out,
+        _output("err") as err,
+    ):
+        description.write(request)
+        description.seek(0)
+        answers, answering = os.pipe()
+        with open(answers, "rb") as answer:
+            try:
+                given = out.fileno() if stdout is None else stdout
+                fds = [description.fileno(), given, err.fileno(), answering]
+                socket.send_fds(_server(_start(environment)), [b"."], fds)
+            finally:
+                os.close(answering)
+            pid = _read(answer.fileno())
+            if not select.select([answer], [], [], TIMEOUT)[0]:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(words, TIMEOUT)
+            status = os.waitstatus_to_exitcode(_read(answer.fileno()))
+        out.seek(0)
+        err.seek(0)
+        return Done(status, out.read(), err.read())
 
 
-def _content(fd: int) -> str:
-    with open(fd, encoding="utf-8") as file:
-        file.seek(0)
-        return file.read()
+def _read(fd: int) -> int:
+    data = os.read(fd, 4)
+    if len(data) != 4:
+        raise RuntimeError(f"{_SERVER.name} has died")
+    number: int = struct.unpack("=i", data)[0]
+    return number
 
 
-def _child(
-    args: list[str], streams: tuple[int, int], files: tuple[str, ...], kill_at: int | None, number: int
-) -> None:
-    try:
-        for fd, stream in enumerate(streams, 1):
-            os.dup2(stream, fd)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
-        sys.argv = ["ghostctl", *args]
-        if kill_at is not None:
-            sys.settrace(_Killer(files, kill_at, number))
-        cli.main()
-    except SystemExit as done:
-        os._exit(int(done.code or 0))
-    finally:
-        os._exit(99)
+def _output(name: str) -> IO[str]:
+    # a file in memory, which has no reader to wait for
+    return open(os.memfd_create(name), encoding="utf-8", errors="surrogateescape")
 
 
-class _Killer:
-    def __init__(self, files: tuple[str, ...], kill_at: int, number: int) -> None:
-        self.files, self.kill_at, self.number = files, kill_at, number
-        self.seen: set[tuple[str, int]] = set()
+def _start(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset(item for item in environment.items() if item[0].startswith(_READ_BY_THE_INTERPRETER))
 
-    def __call__(self, frame: FrameType, event: str, _arg: object) -> Any:
-        if not frame.f_code.co_filename.endswith(self.files):
-            return None
-        place = (frame.f_code.co_name, frame.f_lineno)
-        if event == "line" and place not in self.seen:
-            self.seen.add(place)
-            if len(self.seen) == self.kill_at:
-                os.kill(os.getpid(), self.number)
-        return self
+
+@cache
+def _server(variables: frozenset[tuple[str, str]]) -> socket.socket:
+    """A process to fork, for each set of variables that only a new one reads. It ends when the tests do."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    environment = {name: os.environ[name] for name in os.environ if not _start({name: ""})} | dict(variables)
+    with theirs:
+        # not below a directory that a test removes or unmounts
+        process = subprocess.Popen(
+            [sys.executable, str(_SERVER)], stdin=theirs.fileno(), cwd="/", env=environment
+        )
+    process.returncode = 0  # no warning that it is still there when the tests end
+    return ours
