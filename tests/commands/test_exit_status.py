@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from machine import ghostctl, require
+from machine import ghostctl, require, with_swaps
 
 NOT_FOUND, FAILED = ("/ghostctl-none", 3), (f"/{'x' * 300}", 1)
 
@@ -20,13 +20,11 @@ def test_of_files(command: str, first: tuple[str, int], second: tuple[str, int])
 @pytest.mark.parametrize("command", ["status", "off"])
 def test_of_active_areas(command: str, tmp_path: Path) -> None:
     require("mount")
-    lines = ["Filename Type Size Used Priority"]
+    lines = []
     for path in (tmp_path / "one", tmp_path / "two"):
         assert ghostctl("mkghost", "-s", "1M", "-L", "both", path).returncode == 0
         lines.append(f"{path} ghost 1020 0 -2")
-    swaps = tmp_path / "swaps"
-    swaps.write_text("\n".join(lines) + "\n")
-    prefix = ("unshare", "-m", "sh", "-c", 'mount --bind "$0" /proc/swaps && exec "$@"', swaps)
+    prefix = with_swaps(tmp_path / "swaps", *lines)
     found = ghostctl(command, "LABEL=both", "/ghostctl-none", prefix=prefix)
     assert found.returncode == 1, found.stderr
     assert f"{tmp_path}/one and {tmp_path}/two have it" in found.stderr

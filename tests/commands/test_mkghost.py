@@ -10,20 +10,18 @@ import socket
 import stat
 import struct
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from conftest import Filesystem
-from machine import ghostctl, is_active, require, run, swap_file
+from machine import AS_NOBODY, GHOSTCTL, ghostctl, is_active, require, run, swap_file
+from stepwise import forked
 
-from ghostctl import atomic, cli, header, sizes
+from ghostctl import atomic, header, sizes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
-AS_USER = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 def read(path: Path) -> header.Header:
@@ -135,17 +133,17 @@ def test_read_only_filesystem(filesystem: Filesystem) -> None:
     assert read(path).size == 1 << 30
 
 
-def test_directory_without_permission(swap_dir: Path) -> None:
+def test_directory_without_permission(ghost_dir: Path) -> None:
     require("setpriv")
-    swap_dir.parent.chmod(0o755)
-    swap_dir.chmod(0o755)
-    done = ghostctl("mkghost", "-s", "1G", swap_dir / "ghost", prefix=AS_USER)
+    ghost_dir.parent.chmod(0o755)
+    ghost_dir.chmod(0o755)
+    done = ghostctl("mkghost", "-s", "1G", ghost_dir / "ghost", prefix=AS_NOBODY)
     assert_refused(done, 4, "Permission denied")
-    assert ghostctl("mkghost", "-n", "-s", "1G", swap_dir / "ghost", prefix=AS_USER).returncode == 4
-    make(swap_dir / "ghost")
+    assert ghostctl("mkghost", "-n", "-s", "1G", ghost_dir / "ghost", prefix=AS_NOBODY).returncode == 4
+    make(ghost_dir / "ghost")
     for words in (("inspect",), ("label",), ("label", "-L", "x"), ("verify",)):
-        assert_refused(ghostctl(*words, swap_dir / "ghost", prefix=AS_USER), 4, "Permission denied")
-    assert os.listdir(swap_dir) == ["ghost"]
+        assert_refused(ghostctl(*words, ghost_dir / "ghost", prefix=AS_NOBODY), 4, "Permission denied")
+    assert os.listdir(ghost_dir) == ["ghost"]
 
 
 def test_setgid_directory(tmp_path: Path) -> None:
@@ -164,7 +162,7 @@ def test_default_acl(filesystem: Filesystem) -> None:
     path = directory / "ghost"
     make(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    reader = subprocess.run([*AS_USER, "cat", path], capture_output=True, check=False)
+    reader = subprocess.run([*AS_NOBODY, "cat", path], capture_output=True, check=False)
     assert reader.returncode != 0
     assert json.loads(ghostctl("verify", "--json", path).stdout)["files"][0]["problems"] == []
 
@@ -195,8 +193,8 @@ def test_what_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_text() == "text\n"
 
 
-def test_block_device(swap_dir: Path, loop_device: Callable[[Path], Path]) -> None:
-    device = loop_device(swap_file(swap_dir / "image"))
+def test_block_device(ghost_dir: Path, loop_device: Callable[[Path], Path]) -> None:
+    device = loop_device(swap_file(ghost_dir / "image"))
     assert_refused(ghostctl("mkghost", "--force", "-s", "1G", device), 1, "a block device")
 
 
@@ -241,20 +239,12 @@ def test_existing_files(tmp_path: Path, name: str) -> None:
     make(path, "--force")
 
 
-def test_ghost_and_swap_file_are_named(swap_dir: Path) -> None:
-    make(swap_dir / "ghost")
-    assert_refused(ghostctl("mkghost", "-s", "1G", swap_dir / "ghost"), 1, "exists: it is a ghost")
-    path = swap_file(swap_dir / "swap")
+def test_ghost_and_swap_file_are_named(ghost_dir: Path) -> None:
+    make(ghost_dir / "ghost")
+    assert_refused(ghostctl("mkghost", "-s", "1G", ghost_dir / "ghost"), 1, "exists: it is a ghost")
+    path = swap_file(ghost_dir / "swap")
     assert_refused(ghostctl("mkghost", "-s", "1G", path), 1, "exists: it is a swap file of 1048576 bytes")
     assert_refused(ghostctl("mkghost", "--if-needed", "-s", "1G", path), 1, "exists")
-    before = path.read_bytes()
-    run("swapon", path)
-    for options in ((), ("--force",), ("--if-needed",)):
-        assert_refused(ghostctl("mkghost", *options, "-s", "1G", path), 6, "is an active swap area")
-    assert_refused(ghostctl("label", "-L", "x", path), 6, "is an active swap area")
-    assert_refused(ghostctl("resize", path, "1G"), 6, "is an active swap area")
-    run("swapoff", path)
-    assert path.read_bytes() == before
     assert_refused(ghostctl("label", "-L", "x", path), 3, "not a ghost")
 
 
@@ -470,8 +460,8 @@ def test_truncated_and_grown(tmp_path: Path, length: int) -> None:
     assert ghostctl("mkghost", "-f", "-s", "1G", path).returncode == 0
 
 
-def test_holes_are_reported(swap_dir: Path) -> None:
-    path = swap_dir / "ghost"
+def test_holes_are_reported(ghost_dir: Path) -> None:
+    path = ghost_dir / "ghost"
     make(path)
     page = path.read_bytes()
     with open(path, "r+b") as file:
@@ -505,7 +495,7 @@ def test_full_and_closed_stdout(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert (done.returncode, done.stderr) == (1, message)
     assert (path.read_bytes() if path.exists() else None) == old
     closed = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", Path(sys.executable).with_name("ghostctl"), *args],
+        ["sh", "-c", 'exec "$@" >&-', "sh", GHOSTCTL, *args],
         capture_output=True,
         text=True,
         check=False,
@@ -525,50 +515,21 @@ def test_a_reader_that_leaves() -> None:
 
 def test_closed_stderr_is_not_written_into_the_ghost(tmp_path: Path) -> None:
     path = tmp_path / "ghost"
-    program = Path(sys.executable).with_name("ghostctl")
     subprocess.run(
-        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", program, "-vv", "mkghost", "-q", "-s", "1G", path],
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", GHOSTCTL, "-vv", "mkghost", "-q", "-s", "1G", path],
         check=True,
     )
     assert header.pack(read(path)) == path.read_bytes()
     assert ghostctl("verify", path).returncode == 0
 
 
-def run_until(line: int, number: signal.Signals, *args: str) -> int:
-    """Runs the program in a child that gets a signal at the n-th line of atomic.py; its wait status."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    seen = 0
-
-    def trace(frame: FrameType, event: str, _arg: object) -> object:
-        nonlocal seen
-        if frame.f_code.co_filename != atomic.__file__:
-            return None
-        seen += event == "line"
-        if seen == line and event == "line":
-            os.kill(os.getpid(), number)
-        return trace
-
-    status = 99
-    try:
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in range(3):
-            os.dup2(null, fd)
-        sys.argv = ["ghostctl", *args]
-        sys.stdout = sys.stderr = open(1, "w", closefd=False)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.settrace(trace)  # type: ignore[arg-type]
-        cli.main()
-    except SystemExit as exit_:
-        status = int(exit_.code or 0)
-    finally:
-        os._exit(status)
-
-
 def names(directory: Path) -> set[str]:
     """What is there, without what FUSE keeps of a removed file until it hears that it was closed."""
     return {name for name in os.listdir(directory) if not name.startswith(".fuse_hidden")}
+
+
+MAKE = ("mkghost", "-f", "-s")
+FILES = ("ghostctl/atomic.py",)
 
 
 @pytest.mark.parametrize(
@@ -588,7 +549,7 @@ def test_death_at_every_line(
         path.unlink(missing_ok=True)
         if replace:
             path.write_text("old\n")
-        status = run_until(line, number, "mkghost", "-f", "-s", "1G", str(path))
+        done = forked(*MAKE, "1G", path, files=FILES, kill_at=line, number=number)
         data = path.read_bytes() if path.exists() else b""
         state = "new" if len(data) == PAGE else data.decode().strip()
         states.add(state)
@@ -596,14 +557,14 @@ def test_death_at_every_line(
             assert header.pack(header.unpack(data)) == data
             assert kind == "vfat" or stat.S_IMODE(path.stat().st_mode) == 0o600
         debris = names(directory) - {"ghost"}
-        if os.WIFEXITED(status):
-            assert (os.WEXITSTATUS(status), state, debris) == (0, "new", set())
+        if done.status >= 0:
+            assert (done.status, state, debris) == (0, "new", set())
             break
-        assert os.WTERMSIG(status) == number
+        assert done.status == -number
         # what a crash may leave has one name, and the next run clears it away
         assert debris <= {atomic.TEMPORARY}
         if debris:
-            assert run_until(0, number, "mkghost", "-f", "-s", "2G", str(path)) == 0
+            assert ghostctl(*MAKE, "2G", path).returncode == 0
             assert names(directory) == {"ghost"}
             assert read(path).size == 2 << 30
     else:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import ghostctl, require, run
+from machine import ghostctl, require, run, with_swaps
 
 from ghostctl import header
 
@@ -92,22 +93,15 @@ NAMES = [
 SIZES = [0, 4, 999, 1023, 1024, 1535, 1536, 1600, 10188, 10240, 1048572, 1153433, 1677721, 2**33, 2**42 + 7]
 
 
-def fake_swaps(path: Path, names: list[bytes]) -> Path:
-    lines = [b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"]
+def some_areas(names: list[bytes]) -> Iterator[bytes]:
     for number, name in enumerate(names):
         kind = (b"partition", b"file", b"ghost", b"xswap")[number % 4]
         size, used = SIZES[-1 - number % len(SIZES)], SIZES[number % len(SIZES)]
-        lines.append(b"%-39s %s\t%d\t\t%d\t\t%d" % (name, kind, size, used, number - 2))
-    path.write_bytes(b"\n".join(lines) + b"\n")
-    return path
+        yield b"%-39s %s\t%d\t\t%d\t\t%d" % (name, kind, size, used, number - 2)
 
 
-def over_proc_swaps(fake: Path) -> list[str | Path]:
-    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/swaps && exec "$@"', fake]
-
-
-def swapon_show(fake: Path, *options: str) -> bytes:
-    command = [*over_proc_swaps(fake), "swapon", "--show=NAME,TYPE,SIZE,USED,PRIO", *options]
+def swapon_show(prefix: tuple[str, ...], *options: str) -> bytes:
+    command = [*prefix, "swapon", "--show=NAME,TYPE,SIZE,USED,PRIO", *options]
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     return subprocess.run(command, capture_output=True, check=True, env=environment).stdout
 
@@ -118,10 +112,10 @@ OPTIONS = [("--raw",), ("--raw", "--bytes", "--noheadings"), (), ("--noheadings"
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_table_of_swapon(tmp_path: Path, options: tuple[str, ...]) -> None:
     require("mount", "swap")
-    fake = fake_swaps(tmp_path / "swaps", NAMES)
-    done = ghostctl("status", "--no-zswap", *options, prefix=over_proc_swaps(fake), env={"LC_ALL": "C.UTF-8"})
+    prefix = with_swaps(tmp_path / "swaps", *some_areas(NAMES))
+    done = ghostctl("status", "--no-zswap", *options, prefix=prefix, env={"LC_ALL": "C.UTF-8"})
     assert (done.returncode, done.stderr) == (0, "")
-    theirs = swapon_show(fake, *options).decode("utf-8", "surrogateescape")
+    theirs = swapon_show(prefix, *options).decode("utf-8", "surrogateescape")
     assert [line.rstrip() for line in done.stdout.splitlines()] == [
         line.rstrip() for line in theirs.split("\n")[:-1]
     ]
@@ -129,7 +123,7 @@ def test_the_table_of_swapon(tmp_path: Path, options: tuple[str, ...]) -> None:
 
 def test_no_areas(tmp_path: Path) -> None:
     require("mount", "swap")
-    fake = fake_swaps(tmp_path / "swaps", [])
-    done = ghostctl("status", "--raw", prefix=over_proc_swaps(fake))
+    prefix = with_swaps(tmp_path / "swaps")
+    done = ghostctl("status", "--raw", prefix=prefix)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert swapon_show(fake, "--raw") == b""
+    assert swapon_show(prefix, "--raw") == b""

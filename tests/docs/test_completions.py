@@ -8,7 +8,7 @@ from typing import Protocol
 import click
 import pytest
 from command_tree import COMMON, TREE, options, subcommands
-from machine import ghostctl, require
+from machine import ghostctl, require, with_swaps
 from shells import SHELLS
 
 from ghostctl import backends, doctor, sizes
@@ -157,10 +157,12 @@ def active(tmp_path: Path) -> tuple[str, ...]:
     made = ghostctl("mkghost", "-s", "1M", "-L", "lab 1", "-U", "11111111-2222-3333-4444-555555555555", ghost)
     assert made.returncode == 0, made.stderr
     name = str(ghost).replace(" ", "\\040")
-    lines = ["Filename Type Size Used Priority", f"{name} ghost 1020 0 -2", "/dev/sda9 partition 4 0 -3"]
-    swaps = tmp_path / "swaps"
-    swaps.write_text("\n".join([*lines, "xswap0                xswap\t1024\t0\t-4"]) + "\n")
-    return ("unshare", "-m", "sh", "-c", 'mount --bind "$0" /proc/swaps && exec "$@"', str(swaps))
+    lines = (
+        f"{name} ghost 1020 0 -2",
+        "/dev/sda9 partition 4 0 -3",
+        "xswap0                xswap\t1024\t0\t-4",
+    )
+    return with_swaps(tmp_path / "swaps", *lines)
 
 
 @pytest.mark.parametrize("command", ["off", "status"])

@@ -12,21 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import ghostctl, is_active, require, run, swap_file
+from machine import HOG, ghostctl, is_active, require, run, swap_file, with_swaps
 
 MEMORY = Path("/sys/fs/cgroup/memory")
-HOG = """
-import mmap, sys
-area = mmap.mmap(-1, 24 << 20)
-pages = range(0, len(area), mmap.PAGESIZE)
-for page in pages:
-    area[page : page + mmap.PAGESIZE] = page.to_bytes(8, "big") * (mmap.PAGESIZE // 8)
-print("ready", flush=True)
-sys.stdin.read()
-for page in pages:
-    assert area[page : page + mmap.PAGESIZE] == page.to_bytes(8, "big") * (mmap.PAGESIZE // 8)
-print("intact", flush=True)
-"""
 
 
 def used_kib(path: Path) -> int:
@@ -58,7 +46,7 @@ def test_pages_come_back_as_they_were(swap_dir: Path, memory_cgroup: Path) -> No
     path = swap_file(swap_dir / "swap", 64 << 20)
     assert ghostctl("on", "-p", "32767", path).returncode == 0
     hog = subprocess.Popen(
-        ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', memory_cgroup, sys.executable, "-c", HOG],
+        ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', memory_cgroup, sys.executable, HOG, "24"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -90,9 +78,7 @@ def test_off_all_takes_what_proc_swaps_lists(swap_dir: Path) -> None:
         assert ghostctl("on", path).returncode == 0
     lines = Path("/proc/swaps").read_bytes().split(b"\n")
     ours = [line for line in lines[1:] if line.startswith(os.fsencode(swap_dir))]
-    fake = swap_dir / "swaps"
-    fake.write_bytes(b"\n".join([lines[0], *ours]) + b"\n")
-    inside = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/swaps && exec "$@"', fake)
+    inside = with_swaps(swap_dir / "swaps", *ours)
     done = ghostctl("off", "-a", prefix=inside)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(map(is_active, paths))

@@ -16,21 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import GHOSTCTL, cgroup_memory, ghostctl, require, run, swap_file
+from machine import GHOSTCTL, HOG, cgroup_memory, ghostctl, require, run, swap_file
 
 PARAMETERS = Path("/sys/module/zswap/parameters")
 MIB = 1 << 20
-
-# a third of each page is noise, the rest repeats
-HOG = """
-import mmap, os, sys
-size = int(sys.argv[1])
-memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-for start in range(0, size, 4096):
-    memory[start : start + 4096] = os.urandom(1300) + b"ghost swap " * 254 + b"ok"
-print(flush=True)
-sys.stdin.read()
-"""
 
 
 def parameters() -> dict[str, str]:
@@ -72,7 +61,7 @@ def pushed_out(swap_dir: Path, debugfs: None) -> Iterator[int]:  # noqa: ARG001
         (group / ("memory.limit_in_bytes" if old else "memory.max")).write_text(str(64 * MIB))
         command = f'echo $$ >{group}/cgroup.procs; exec "$@"'
         with subprocess.Popen(
-            ["sh", "-c", command, "sh", sys.executable, "-c", HOG, str(40 * MIB)],
+            ["sh", "-c", command, "sh", sys.executable, HOG, "40"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as hog:

@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 from command_tree import TREE, options
-from machine import ghostctl, require, swap_file
+from machine import ghostctl, require, swap_file, with_swaps
 
 from ghostctl.cli import status
 
@@ -151,17 +151,14 @@ def test_resize(ghost: Path) -> None:
 def areas(ghost: Path, tmp_path: Path) -> tuple[str, ...]:
     """Runs a command where /proc/swaps has areas of every kind."""
     require("mount")
-    swaps = tmp_path / "swaps"
-    lines = [
-        "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority",
+    return with_swaps(
+        tmp_path / "swaps",
         f"{ghost} ghost 1020 512 100",
         f"{tmp_path}/gone\\040(deleted) file 1020 0 -2",
         "/dev/ghostctl-none partition 17179869180 17179869180 32767",
         "xswap0                xswap\t1024\t0\t-4",
         "/new quantum 4 0 -5",
-    ]
-    swaps.write_text("\n".join(lines) + "\n")
-    return ("unshare", "-m", "sh", "-c", 'mount --bind "$0" /proc/swaps && exec "$@"', str(swaps))
+    )
 
 
 def test_status() -> None:
