@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 
 import pytest
 
-from ghostctl import backends, header, kernel, rundir
+from ghostctl import areas, backends, header, kernel, rundir
 from ghostctl.backends import ghostswap, xswap, zram
 from ghostctl.swaps import Area
 
@@ -27,96 +28,140 @@ def run_ghostctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_backend_has_the_whole_interface() -> None:
-    functions = [name for name in vars(backends.Backend) if not name.startswith("_")]
-    assert set(functions) == {"unavailable", "activate", "find", "deactivate", "recover"}
+    methods = {name for name, value in vars(backends.Backend).items() if inspect.isfunction(value)}
     for name in backends.NAMES:
-        module = backends.get(name)
-        assert all(callable(getattr(module, function)) for function in functions)
-        assert isinstance(module.NEEDS_ZSWAP, bool)
-        assert module.EXTRA_SLOT_BYTES >= 0
+        backend = backends.get(name)
+        own = {method for method, value in vars(type(backend)).items() if inspect.isfunction(value)}
+        assert own <= methods
+        assert {"unavailable", "activate", "recognise"} <= own
+        assert backend is backends.get(name)
+    assert [name for name in backends.NAMES if not backends.get(name).needs_zswap] == ["zram"]
+    assert {name: backends.get(name).extra_slot_bytes for name in backends.NAMES if name != "zram"} == {
+        "file": 0,
+        "ghostswap": 0,
+        "xswap": 0,
+    }
+    assert backends.get("zram").extra_slot_bytes == 16
+
+
+def test_what_is_no_area_of_a_backend() -> None:
+    for name in backends.NAMES:
+        backend = backends.get(name)
+        assert list(backends.Backend.made(backend)) == []
+        for area in (
+            Area("/srv/swap", "file", 4092, 0, 5),
+            Area("/dev/sda2", "partition", 4092, 0, 5),
+            Area("/srv/zram0", "file", 4092, 0, 5),
+            Area("xswap", "xswap", 4092, 0, 5),
+            Area("xswap-1", "xswap", 4092, 0, 5),
+            Area("yswap1", "xswap", 4092, 0, 5),
+            Area("xswap1", "file", 4092, 0, 5),
+        ):
+            assert backend.recognise(area) is None, (name, area)
+
+
+def test_a_ghost_file_is_its_own_area() -> None:
+    for name, kind, is_ghost in (
+        ("/srv/ghost", "ghost", True),
+        ("/srv/ghost", "file", False),
+        ("/dev/ghostswap", "ghost", False),
+        ("ghost", "ghost", False),
+    ):
+        area = Area(name, kind, 4092, 0, 5)
+        expected = areas.Active(area, name, "file", name) if is_ghost else None
+        assert backends.get("file").recognise(area) == expected
+
+
+def test_the_device_of_ghostswap_only(run_ghostctl: Path) -> None:
+    backend = backends.get("ghostswap")
+    run_ghostctl.mkdir()
+    rundir.write_record("ghostswap", rundir.Record("", "uuid", "/srv/ghost"))
+    # character devices, but others; a file; nothing; no path
+    for name in ("/dev/null", "/etc/passwd", "/nonesuch", "ghostswap"):
+        assert backend.recognise(Area(name, "ghost", 4092, 0, 5)) is None
+        assert backend.recognise(Area(name, "xswap", 4092, 0, 5)) is None
+
+
+def test_recover_forgets_the_ghost_of_an_area_that_is_gone(run_ghostctl: Path) -> None:
+    run_ghostctl.mkdir()
+    backends.get("ghostswap").recover()
+    rundir.write_record("ghostswap", rundir.Record("", "uuid", "/srv/ghost"))
+    backends.get("ghostswap").recover()
+    assert rundir.read_record("ghostswap") is None
+
+
+def test_options_are_the_priority() -> None:
+    active = areas.Active(Area("/g", "ghost", 4092, 0, 7), "/g", "file")
+    assert backends.get("file").options(active) == backends.Options(prio=7)
 
 
 @pytest.mark.parametrize(
     ("backend", "path", "text"),
     [
-        (zram, "sys/class/zram-control/hot_add", ""),
-        (zram, f"lib/modules/{kernel.release()}/modules.dep", "kernel/drivers/block/zram/zram.ko.xz: x.ko"),
-        (xswap, "sys/kernel/mm/xswap/create", ""),
-        (ghostswap, "sys/dev/char/1:13/uevent", "MAJOR=1\nMINOR=13\nDEVNAME=ghostswap\nDEVMODE=0660\n"),
-        (ghostswap, "sys/dev/char/1:13/uevent", "MAJOR=1\nMINOR=13\nDEVNAME=xswap\n"),
+        (xswap.BACKEND, "sys/kernel/mm/xswap/create", ""),
+        (
+            ghostswap.BACKEND,
+            "sys/dev/char/1:13/uevent",
+            "MAJOR=1\nMINOR=13\nDEVNAME=ghostswap\nDEVMODE=0660\n",
+        ),
+        (ghostswap.BACKEND, "sys/dev/char/1:13/uevent", "MAJOR=1\nMINOR=13\nDEVNAME=xswap\n"),
     ],
 )
-def test_what_a_kernel_offers(tmp_path: Path, backend: object, path: str, text: str) -> None:
-    assert backend in (zram, xswap, ghostswap)
-    unavailable = backend.unavailable
-    assert kernel.release() in unavailable(str(tmp_path))
+def test_what_a_kernel_offers(
+    tmp_path: Path, backend: xswap.Xswap | ghostswap.Ghostswap, path: str, text: str
+) -> None:
+    # without /sys nothing is known of the kernel
+    assert backend.unavailable(str(tmp_path)) == backends.NO_SYSFS
+    (tmp_path / "sys/kernel").mkdir(parents=True)
+    assert kernel.release() in str(backend.unavailable(str(tmp_path)))
     put(tmp_path, path, text)
-    assert unavailable(str(tmp_path)) is None
+    assert backend.unavailable(str(tmp_path)) is None
 
 
-def test_another_module_with_zram_in_its_name_is_not_zram(tmp_path: Path) -> None:
-    put(tmp_path, f"lib/modules/{kernel.release()}/modules.dep", "kernel/xzram.ko: y.ko\n")
-    assert zram.unavailable(str(tmp_path)) is not None
+def test_a_kernel_that_has_zram_or_its_module(tmp_path: Path) -> None:
+    """Without the control directory modprobe(8) is asked, which knows where modules are."""
+    backend = zram.BACKEND
+    would_load = zram._modprobe("--dry-run", "--quiet", "zram")
+    assert backend.unavailable(str(tmp_path)) == backends.NO_SYSFS
+    (tmp_path / "sys/kernel").mkdir(parents=True)
+    reason = backend.unavailable(str(tmp_path))
+    assert reason == (None if would_load else f"this kernel ({kernel.release()}) has no zram")
+    assert zram._modprobe("--dry-run", "--quiet", "ghostctl-nonesuch") is False
+    put(tmp_path, "sys/class/zram-control/hot_add")
+    assert backend.unavailable(str(tmp_path)) is None
 
 
-def test_xswap_areas_and_their_records(tmp_path: Path, run_ghostctl: Path) -> None:
+def test_the_path_of_the_ghostswap_device(tmp_path: Path) -> None:
+    assert ghostswap._path(str(tmp_path)) is None
+    put(tmp_path, "sys/dev/char/1:13/uevent", "MAJOR=1\nMINOR=13\n")
+    assert ghostswap._path(str(tmp_path)) is None
+    put(tmp_path, "sys/dev/char/1:13/uevent", "MAJOR=1\nDEVNAME=ghostswap\nMINOR=13\n")
+    assert ghostswap._path(str(tmp_path)) == "/dev/ghostswap"
+
+
+def test_xswap_areas_and_their_records(
+    tmp_path: Path, run_ghostctl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_ghostctl.mkdir()
+    # below / like the kernel's, which has no such directory here
+    monkeypatch.setattr(xswap, "_DIRECTORY", str(tmp_path / "xswap").lstrip("/"))
+    backend = xswap.BACKEND
+    assert list(backend.made()) == []
     one, two, three = (Area(name, "xswap", 4092, 0, 5) for name in ("xswap0", "xswap1", "xswap12"))
-    others = [
-        Area("/srv/xswap3", "file", 4092, 0, 5),
-        Area("/dev/xswap", "xswap", 4092, 0, 5),
-        Area("xswap", "xswap", 4092, 0, 5),
-        Area("/srv/g", "ghost", 4092, 0, 5),
-    ]
     for number in (0, 12):
-        limit = put(tmp_path, f"sys/kernel/mm/xswap/type{number}/limit")
+        limit = put(tmp_path, f"xswap/type{number}/limit")
         inode = str(os.stat(limit.parent).st_ino)
         rundir.write_record(f"xswap{number}", rundir.Record(inode, "uuid" if number else None, "/a\nb"))
+    put(tmp_path, "xswap/create")
+    # of an area that had the same number before
     rundir.write_record("xswap1", rundir.Record("1", "uuid", "/stale"))
-    found = list(xswap.find([one, two, three, *others], str(tmp_path)))
-    assert found == [
-        backends.Realisation(one, "xswap", "/a\nb", None),
-        backends.Realisation(two, "xswap", None, None),
-        backends.Realisation(three, "xswap", "/a\nb", "uuid"),
+    assert [backend.recognise(area) for area in (one, two, three)] == [
+        areas.Active(one, "xswap0", "xswap", "/a\nb", None),
+        areas.Active(two, "xswap1", "xswap", None, None),
+        areas.Active(three, "xswap12", "xswap", "/a\nb", "uuid"),
     ]
-
-
-@pytest.mark.parametrize("data", [b"", b"1", b"1\n", b"1\nuuid"])
-def test_a_damaged_record_is_none(run_ghostctl: Path, data: bytes) -> None:
-    run_ghostctl.mkdir()
-    (run_ghostctl / "xswap0").write_bytes(data)
-    assert rundir.read_record("xswap0") is None
-
-
-def test_records(run_ghostctl: Path) -> None:
-    run_ghostctl.mkdir()
-    for record in (rundir.Record("7", None, "/x\udcff\n\n"), rundir.Record("", "u", "/y")):
-        rundir.write_record("xswap0", record)
-        assert rundir.read_record("xswap0") == record
-        assert os.listdir(run_ghostctl) == ["xswap0"]
-        assert (run_ghostctl / "xswap0").stat().st_mode & 0o777 == 0o600
-    rundir.remove_record("xswap0")
-    rundir.remove_record("xswap0")
-    assert rundir.read_record("xswap0") is None
-
-
-def test_journal(run_ghostctl: Path) -> None:
-    with rundir.locked("zram") as journal:
-        assert journal.read() is None
-        journal.write(["10", "11"])
-    with rundir.locked("zram") as journal:
-        assert journal.read() == ["10", "11"]
-        journal.write(["1"])
-        assert journal.read() == ["1"]
-        journal.write([])
-        assert journal.read() == []
-        journal.clear()
-        assert journal.read() is None
-    # cut off: killed while writing it, before anything was done
-    (run_ghostctl / "zram.lock").write_text("10 1")
-    with rundir.locked("zram") as journal:
-        assert journal.read() is None
-    assert run_ghostctl.stat().st_mode & 0o777 == 0o700
+    assert sorted(area.name for area in backend.made()) == ["xswap0", "xswap12"]
+    assert all(area.type == "xswap" for area in backend.made())
 
 
 def test_stand_in() -> None:

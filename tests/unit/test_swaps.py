@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+import oscalls
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghostctl import swaps
+from ghostctl import errors, swaps
 from ghostctl.swaps import Area
 
 HEAD = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
@@ -47,14 +49,8 @@ def test_what_the_kernel_writes_is_read(areas: list[tuple[bytes, bytes, int, int
     text, expected = HEAD, []
     for name, kind, size, used, prio, deleted in areas:
         text += kernel_line(name + b" (deleted)" * deleted, kind, size, used, prio)
-        known = deleted or name.endswith(b" (deleted)")
-        plain = name if deleted else name.removesuffix(b" (deleted)")
-        expected.append(Area(os.fsdecode(plain), kind.decode(), size, used, prio, known))
-    found = list(swaps.parse(text))
-    assert found == expected
-    assert [os.fsencode(area.path) for area in found] == [
-        name + b" (deleted)" * deleted for name, *_, deleted in areas
-    ]
+        expected.append(Area(os.fsdecode(name + b" (deleted)" * deleted), kind.decode(), size, used, prio))
+    assert list(swaps.parse(text)) == expected
 
 
 @given(st.binary(max_size=300))
@@ -79,7 +75,8 @@ def test_lines_of_kernels() -> None:
     ) == [
         Area("/dev/dm-1", "partition", 8388604, 1024, -2),
         Area("/my swap\tx\ny\\z", "file", 1048572, 0, 5),
-        Area("/old", "file", 1020, 0, -3, True),
+        # whether the file is gone, or is called so, the kernel does not say
+        Area("/old (deleted)", "file", 1020, 0, -3),
         Area("xswap0", "xswap", 2**32, 8, 10),
         Area("/dev/ghostswap", "ghost", 17179869180, 12, 100),
         Area("/\udcff\r\x0b\x0c\xa0", "file", 1020, 0, 0),
@@ -108,10 +105,40 @@ def test_what_is_no_line(line: bytes) -> None:
     assert [area.name for area in swaps.parse(HEAD + line + b"\n" + good)] == ["/b"]
 
 
-def test_no_areas_and_no_file(tmp_path: Path) -> None:
+def test_no_areas(tmp_path: Path) -> None:
     assert list(swaps.parse(b"")) == []
     assert list(swaps.parse(HEAD)) == []
-    assert swaps.read(str(tmp_path / "swaps")) == []
+    file = tmp_path / "swaps"
+    file.write_bytes(HEAD)
+    assert swaps.read(str(file)) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "why"),
+    [
+        ((), "is not mounted"),
+        (("self",), "is not mounted as a whole, but with subset=pid"),
+        (("self", "meminfo"), "this kernel has no swap"),
+    ],
+)
+def test_no_list_is_not_an_empty_one(tmp_path: Path, there: tuple[str, ...], why: str) -> None:
+    for name in there:
+        (tmp_path / name).touch()
+    path = str(tmp_path / "swaps")
+    with pytest.raises(errors.NoAreaList, match=why) as caught:
+        swaps.read(path)
+    assert (caught.value.path, errors.exit_status(caught.value)) == (path, 1)
+
+
+def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
+    with oscalls.raises(errno.EISDIR, tmp_path):
+        swaps.read(str(tmp_path))
+    path = tmp_path / "swaps"
+    for text in (b"", b"/a file 1 2 3\n", b" " + HEAD):
+        path.write_bytes(text)
+        with pytest.raises(errors.Error, match="is not the kernel's list of areas") as caught:
+            swaps.read(str(path))
+        assert caught.value.path == str(path)
 
 
 def test_sizes() -> None:
@@ -129,27 +156,35 @@ def test_ghosts_by_type() -> None:
     ]
 
 
-def test_the_same_file_by_device_and_inode(tmp_path: Path) -> None:
-    path = tmp_path / "a b"
-    path.touch()
-    (tmp_path / "hard").hardlink_to(path)
-    (tmp_path / "link").symlink_to(path)
-    (tmp_path / "other").touch()
-    named = tmp_path / "x (deleted)"
-    named.touch()
-    areas = list(swaps.parse(HEAD + kernel_line(os.fsencode(path), b"file", 1, 0, 0)))
-    for name in ("a b", "hard", "link"):
-        assert swaps.find(areas, (tmp_path / name).stat()) == areas[0]
-    assert swaps.find(areas, (tmp_path / "other").stat()) is None
-    path.unlink()
-    assert swaps.find(areas, (tmp_path / "hard").stat()) is None
-    areas = list(swaps.parse(HEAD + kernel_line(os.fsencode(named), b"file", 1, 0, 0)))
-    assert swaps.find(areas, named.stat()) == areas[0]
+def test_the_same_area_later() -> None:
+    area = Area("/a", "file", 100, 5, 1)
+    assert area.is_same(area._replace(used_kib=7))
+    for other in (
+        area._replace(name="/b"),
+        area._replace(type="ghost"),
+        area._replace(size_kib=101),
+        area._replace(prio=2),
+    ):
+        assert not area.is_same(other)
 
 
-def test_devices_by_number() -> None:
-    null = Area("/dev/null", "partition", 1, 0, 0)
-    assert null.is_file(os.stat("/dev/null"))
-    assert not null.is_file(os.stat("/dev/zero"))
-    assert not null.is_file(os.stat("/"))
-    assert not Area("null", "xswap", 1, 0, 0).is_file(os.stat("/dev/null"))
+@pytest.mark.parametrize(
+    ("name", "kind", "number"),
+    [
+        ("/dev/zram0", "partition", 0),
+        ("/dev/zram12", "partition", 12),
+        ("/zram3", "partition", 3),
+        ("/dev/zram", "partition", None),
+        ("/dev/zram1x", "partition", None),
+        ("/dev/zram-1", "partition", None),
+        ("/dev/xzram1", "partition", None),
+        ("/dev/1", "partition", None),
+        ("/dev/mapper/zram1", "partition", None),
+        ("/srv/zram1", "partition", None),
+        ("/zram1", "file", None),
+        ("/dev/zram1", "file", None),
+        ("zram1", "partition", None),
+    ],
+)
+def test_zram_devices(name: str, kind: str, number: int | None) -> None:
+    assert swaps.zram_number(Area(name, kind, 1, 0, 0)) == number

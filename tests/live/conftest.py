@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zramdevices
+from machine import require
+
+
+@pytest.fixture
+def zram() -> Iterator[None]:
+    """A kernel with zram, whose devices are the same at the end; no other test has any at the same time."""
+    require("zram")
+    with zramdevices.as_they_were():
+        yield
+
+
+@pytest.fixture
+def ghost(tmp_path: Path, zram: None) -> Path:  # noqa: ARG001
+    """A ghost for zram."""
+    return zramdevices.make_ghost(tmp_path / "a ghost")
