@@ -56,7 +56,12 @@ def look_at(area: Area) -> Active:
 
 def read() -> list[Active]:
     """All active areas, in the kernel's order. Raises `NoAreaList` and `OSError`, as `swaps.read`."""
-    return list(map(look_at, swaps.read()))
+    actives = list(map(look_at, swaps.read()))
+    if any(one.doubt for one in actives):
+        # a device that is just being taken down cannot be opened, and is no area any more
+        now = swaps.read()
+        actives = [one for one in actives if not one.doubt or any(map(one.area.is_same, now))]
+    return actives
 
 
 def identity(st: os.stat_result) -> tuple[int, ...]:
@@ -129,7 +134,7 @@ def active(file: File, actives: Sequence[Active] | None = None) -> Active | None
             trace(str(error))
             if _is_swap_file(file.path, file.st):
                 return Active(Area(file.path, "file", 0, 0, 0), file.path)
-            actives = _made()
+            actives = made()
     return _that_is(file.path, file.st, actives) or _made_for(file, actives)
 
 
@@ -140,8 +145,8 @@ def refuse_active(file: File) -> None:
         raise Busy(f"is an active swap area{name}", path=file.path, hint=f"ghostctl off {quote(file.path)}")
 
 
-def _made() -> list[Active]:
-    """What the backends have made and can tell without /proc/swaps."""
+def made() -> list[Active]:
+    """What the backends have made and can tell without /proc/swaps; it may be active."""
     from . import backends
 
     return [look_at(area) for name in backends.NAMES for area in backends.get(name).made()]

@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import blockdev, fstab, ghostfile
+from . import blockdev, fstab, ghostfile, sizes
 from .errors import Denied, Error, NotFound
 from .report import trace
 
@@ -61,7 +62,7 @@ def resolve(spec: str, actives: Sequence[Active] = (), fstab_path: str = fstab.P
     if key in _LINKS:
         return f"/dev/disk/{_LINKS[key]}/{blockdev.encode(value)}"
     denied: list[str] = []
-    names = _iter_named(_candidates(actives, fstab_path, denied), denied)
+    names = chain(_iter_files(actives, fstab_path, denied), _iter_devices(denied))
     if key == "UUID":
         having = [named for named in names if named.uuid == value.lower()]
     else:
@@ -75,7 +76,10 @@ def resolve(spec: str, actives: Sequence[Active] = (), fstab_path: str = fstab.P
     if matches:
         return next(iter(matches.values()))
     if denied:
-        raise Denied(f"only root can tell: {', '.join(denied)} cannot be read", path=spec)
+        who = "cannot tell" if os.geteuid() == 0 else "only root can tell"
+        raise Denied(f"{who}: {', '.join(dict.fromkeys(denied))} cannot be read", path=spec)
+    if not os.path.isdir("/sys/class/block"):
+        raise Error("cannot tell: /sys is not mounted, which lists the block devices", path=spec)
     raise NotFound("no such swap area", path=spec)
 
 
@@ -84,9 +88,9 @@ def _identity(path: str) -> tuple[int, ...]:
     return (st.st_rdev,) if stat.S_ISBLK(st.st_mode) else (st.st_dev, st.st_ino)
 
 
-def _iter_named(paths: Iterator[str], denied: list[str]) -> Iterator[_Named]:
-    """The labels and UUIDs; what only root may read goes into `denied`."""
-    for path in dict.fromkeys(paths):
+def _iter_files(actives: Sequence[Active], fstab_path: str, denied: list[str]) -> Iterator[_Named]:
+    """What may be a ghost, and the active areas; what only root may read goes into `denied`."""
+    for path in dict.fromkeys(_candidates(actives, fstab_path, denied)):
         try:
             with ghostfile.look(path) as file:
                 have = file.header
@@ -97,6 +101,9 @@ def _iter_named(paths: Iterator[str], denied: list[str]) -> Iterator[_Named]:
         else:
             if have is not None:
                 yield _Named(path, have.label_text, have.uuid_text, have.stands_in_for is not None)
+
+
+def _iter_devices(denied: list[str]) -> Iterator[_Named]:
     for device in blockdev.iter_swap(denied):
         yield _Named(device.path, device.label, device.uuid, device.is_made)
 
@@ -123,12 +130,36 @@ def _candidates(actives: Sequence[Active], fstab_path: str, denied: list[str]) -
 
 
 def is_ghost(line: fstab.Line, actives: Sequence[Active], fstab_path: str) -> bool:
-    """Whether a swap line declares a ghost or names the file of one."""
+    """Whether a swap line declares a ghost or names the file of one.
+
+    Raises `Denied` when only root can tell.
+    """
     if fstab.declares_ghost(line):
         return True
+    path = str(line.spec)
     try:
-        with ghostfile.look(resolve(str(line.spec), actives, fstab_path)) as file:
+        path = resolve(path, actives, fstab_path)
+        with ghostfile.look(path) as file:
             return file.is_ghost
+    except PermissionError:
+        denied = [path]
+    except Denied:
+        # a label or UUID: a block device that has it is no ghost
+        denied = []
+        for _ in _iter_files(actives, fstab_path, denied):
+            pass
     except (OSError, Error) as error:
         trace(f"{line.spec}: {error}")
         return False
+    if any(map(_may_be_ghost, denied)):
+        raise Denied("only root can tell whether it is a ghost", path=line.spec)
+    return False
+
+
+def _may_be_ghost(path: str) -> bool:
+    """Whether what only root may read can be a ghost, a regular file of one page, or a directory with one."""
+    try:
+        st = os.stat(path)
+    except OSError:
+        return True
+    return path == GHOST_DIRECTORY or (stat.S_ISREG(st.st_mode) and st.st_size in sizes.PAGE_SIZES)

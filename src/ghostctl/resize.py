@@ -47,9 +47,9 @@ def resize(file: File, size: int, take_down: TakeDown | None = None) -> Resized:
         areas.refuse_active(file)
         raise Error("is active", path=file.path)
     backend = backends.get(active.backend or "file")
-    _check(file, old, new, backend)
-    request = activation.Request(backend.options(active), active.backend or "file", force=True)
     everything = areas.read()
+    request = activation.Request(backend.options(active), active.backend or "file", force=True)
+    _check(file, old, new, backend)
     with signals.deferred():
         try:
             take_down(active, everything)

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 NAMES = BACKENDS
 """All backends, in the order in which `auto` and hints name them."""
 
+NO_SYSFS = "/sys is not mounted"
+
+WHY_DENIED = "this root may not: it is one of a container or user namespace, or a seccomp filter forbids it"
+"""A hint when root gets EPERM from swapon(2) or swapoff(2)."""
+
 
 class Options(NamedTuple):
     """How an area is made active."""
@@ -67,7 +72,7 @@ class Backend:
         yield from ()
 
     def options(self, active: Active) -> Options:
-        """How an area that it made is active, so that it can be made so again. Raises `OSError`."""
+        """How an area that it made is active, so that it can be made so again. Raises `OSError`, `Error`."""
         return Options(prio=active.area.prio)
 
     def deactivate(self, active: Active) -> None:
@@ -79,6 +84,11 @@ class Backend:
 
     def recover(self) -> None:
         """Clears away, or names to the user, what a killed process left behind. Raises `OSError`, `Error`."""
+
+
+def has_sysfs(root: str = "/") -> bool:
+    """Whether what the kernel offers there can be seen; without it nothing is known of most backends."""
+    return os.path.isdir(os.path.join(root, "sys/kernel"))
 
 
 def take_down(path: str) -> None:

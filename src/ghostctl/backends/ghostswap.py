@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import kernel, report, rundir, sizes, swaps, syscalls
 from ..areas import Active
 from ..errors import Busy, Error, Unsupported
-from . import Backend, Options, take_down
+from . import NO_SYSFS, Backend, Options, has_sysfs, take_down
 
 if TYPE_CHECKING:
     from ..ghostfile import File
@@ -26,7 +26,9 @@ class Ghostswap(Backend):
 
     def unavailable(self, root: str = "/") -> str | None:
         """Why the running kernel has no such device; None when it has."""
-        return None if _path(root) else f"this kernel ({kernel.release()}) has no ghostswap device"
+        if _path(root):
+            return None
+        return f"this kernel ({kernel.release()}) has no ghostswap device" if has_sysfs(root) else NO_SYSFS
 
     def activate(self, file: File, options: Options) -> None:
         """swapon(2) on the device. Raises `Unsupported`, `Busy`, `Error` and `OSError`."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .. import kernel, report, rundir, sizes, swaps
 from ..areas import Active
 from ..errors import Busy, Error, Unsupported, naming
-from . import Backend, Options
+from . import NO_SYSFS, Backend, Options, has_sysfs
 
 if TYPE_CHECKING:
     from ..ghostfile import File
@@ -32,7 +32,7 @@ class Xswap(Backend):
         """Why the running kernel makes no xswap areas; None when it can."""
         if os.path.exists(os.path.join(root, _DIRECTORY, "create")):
             return None
-        return f"this kernel ({kernel.release()}) has no xswap"
+        return f"this kernel ({kernel.release()}) has no xswap" if has_sysfs(root) else NO_SYSFS
 
     def activate(self, file: File, options: Options) -> None:
         """Creates an area, and limits it to the declared size.

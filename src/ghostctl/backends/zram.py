@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .. import ghostfile, header, kernel, report, rundir, sizes, swaps, syscalls
 from ..areas import Active
 from ..errors import Busy, Error, NoMemory, NotAGhost, Unsupported, naming
-from . import Backend, Options, take_down
+from . import NO_SYSFS, Backend, Options, has_sysfs, take_down
 
 if TYPE_CHECKING:
     from ..ghostfile import File
@@ -39,9 +39,11 @@ class Zram(Backend):
 
     def unavailable(self, root: str = "/") -> str | None:
         """Why the running kernel has no zram; None when it has, or has the module to load."""
-        if os.path.exists(os.path.join(root, _CONTROL, "hot_add")) or _modprobe(
-            "--dry-run", "--quiet", "zram"
-        ):
+        if os.path.exists(os.path.join(root, _CONTROL, "hot_add")):
+            return None
+        if not has_sysfs(root):
+            return NO_SYSFS
+        if _modprobe("--dry-run", "--quiet", "zram"):
             return None
         return f"this kernel ({kernel.release()}) has no zram"
 
@@ -83,14 +85,17 @@ class Zram(Backend):
         return Active(area, area.name, "zram", ghost or None, have.uuid_text)
 
     def made(self) -> Iterator[Area]:
-        """All zram devices that have a size."""
+        """All zram devices that have a size, or may have one."""
         for number in _numbers():
-            if size := _disk_size(number):
+            size = _disk_size(number)
+            if size or not has_sysfs():
                 yield swaps.Area(f"/dev/zram{number}", "partition", size >> 10, 0, 0)
 
     def options(self, active: Active) -> Options:
-        """Priority, compressor and memory limit, as sysfs has them. Raises `OSError`."""
+        """Priority, compressor and memory limit, as sysfs has them. Raises `OSError`, `Error`."""
         attributes = f"/sys/block/zram{swaps.zram_number(active.area)}"
+        if not has_sysfs():
+            raise Error(NO_SYSFS, path=attributes)
         with open(f"{attributes}/comp_algorithm", encoding="ascii") as file:
             # the chosen one is in brackets
             compressor = file.read().partition("[")[2].partition("]")[0]
@@ -148,8 +153,8 @@ def _modprobe(*arguments: str) -> bool:
 def _load() -> None:
     if os.path.exists(f"/{_CONTROL}/hot_add"):
         return
-    if not os.path.exists("/sys/class"):
-        raise Error("/sys is not mounted: no zram device can be made")
+    if not has_sysfs():
+        raise Error(f"{NO_SYSFS}: no zram device can be made")
     # without num_devices the module would make a device that nobody asked for
     if not _modprobe("zram", "num_devices=0") or not os.path.exists(f"/{_CONTROL}/hot_add"):
         raise Unsupported(f"this kernel ({kernel.release()}) has no zram")
@@ -224,7 +229,7 @@ def _open(path: str, attributes: str) -> int:
 def _undo(number: int) -> None:
     try:
         _remove(number)
-    except (OSError, Busy) as error:
+    except (OSError, Error) as error:
         report.warn(f"/dev/zram{number}", f"is left: {report.describe(error)}", _hint(number))
 
 
@@ -241,6 +246,8 @@ def _remove(number: int) -> None:
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return
+            if not has_sysfs():
+                raise Error(NO_SYSFS, path=error.filename) from None
             if error.errno != errno.EBUSY:
                 raise
             if not left:
@@ -256,9 +263,8 @@ def _number(name: str) -> int | None:
 
 def _numbers() -> list[int]:
     try:
-        names = os.listdir("/sys/block")
+        names = os.listdir("/sys/block" if has_sysfs() else "/dev")
     except FileNotFoundError:
-        # /sys is not mounted
         return []
     return sorted(number for name in names if (number := _number(name)) is not None)
 
@@ -293,15 +299,19 @@ def _left_over() -> Iterator[int]:
     """Our devices that are not active: their maker was killed, or somebody else took the area down."""
     active = _active()
     for number in _numbers():
-        if number not in active and _disk_size(number) and _read(number) is not None:
-            yield number
+        try:
+            if number not in active and _disk_size(number) and _read(number) is not None:
+                yield number
+        except OSError as error:
+            # somebody else's, such as one that is just being removed
+            report.trace(report.describe(error))
 
 
 def _recover(change: rundir.Change) -> None:
     for number in _left_over():
         try:
             _remove(number)
-        except (OSError, Busy) as error:
+        except (OSError, Error) as error:
             report.warn(f"/dev/zram{number}", f"is left: {report.describe(error)}", _hint(number))
         else:
             report.warn(f"/dev/zram{number}", "removed: it was left from an area that is gone")

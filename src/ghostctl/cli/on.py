@@ -189,9 +189,11 @@ def _lines(path: str) -> list[fstab.Line]:
     actives = areas.read()
     lines = []
     for line in fstab.iter_swap(fstab.read(path)):
-        if line.has_option("noauto") or not lookup.is_ghost(line, actives, path):
+        if line.has_option("noauto"):
             continue
         try:
+            if not lookup.is_ghost(line, actives, path):
+                continue
             areas.find(str(line.spec), actives, path)
         except Error:
             # not active, or the activation will say what is wrong

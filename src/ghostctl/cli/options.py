@@ -179,5 +179,5 @@ def locate(spec: str) -> str:
         actives = areas.read()
     except NoAreaList as error:
         report.trace(str(error))
-        actives = []
+        actives = areas.made()
     return lookup.resolve(spec, actives)
