@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from . import areas, backends, fstab, generator, ghostfile, kernel, lookup, sizes, zswap
 from .areas import Active
-from .errors import Error, NotFound, SizeError
+from .errors import Denied, Error, NotFound, SizeError
 from .report import describe, quote
 
 GENERATOR = "ghostctl-generator"
@@ -95,9 +95,12 @@ class System:
 
 
 def iter_ghosts(system: System) -> Iterator[fstab.Line]:
-    """The swap lines that declare a ghost or name the file of one."""
+    """The swap lines that declare a ghost or name the file of one, or of what only root can tell apart."""
     for line in fstab.iter_swap(system.lines):
-        if lookup.is_ghost(line, system.actives, system.path):
+        try:
+            if lookup.is_ghost(line, system.actives, system.path):
+                yield line
+        except Denied:
             yield line
 
 
@@ -120,6 +123,8 @@ def state(line: fstab.Line, system: System) -> str:
                 return f"not a ghost: {file.describe()}"
     except (FileNotFoundError, NotFound):
         return "missing"
+    except (PermissionError, Denied):
+        return "only root can tell"
     except (OSError, Error) as error:
         return describe(error)
     try:
@@ -210,6 +215,9 @@ def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
                 "missing", "error", "the ghost is missing, and without x-ghost.size nothing can make it"
             )
         return
+    except (PermissionError, Denied) as error:
+        yield Problem("denied", "error", f"only root can look at it: {describe(error)}")
+        return
     except (OSError, Error) as error:
         yield Problem("file", "error", describe(error))
         return
@@ -234,7 +242,7 @@ def _stand_ins(line: fstab.Line, system: System) -> list[str]:
         names = generator.fallback(line).split(",")
     except generator.LineError:
         return []
-    return [name for name in names if name and system.unavailable[name] is None]
+    return [name for name in names if name and system.unavailable[name] in (None, backends.NO_SYSFS)]
 
 
 def _check_kernel(line: fstab.Line, system: System) -> Iterator[Problem]:
@@ -253,7 +261,11 @@ def _check_kernel(line: fstab.Line, system: System) -> Iterator[Problem]:
 def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
     if system.unavailable["file"] and _stand_ins(line, system)[:1] == ["zram"]:
         return
-    now = system.zswap
+    try:
+        now = system.zswap
+    except (OSError, Error) as error:
+        yield Problem("zswap", "warning", f"cannot tell whether zswap is on: {describe(error)}")
+        return
     if now is None:
         yield Problem("zswap", "error", "this kernel has no zswap, so nothing could be swapped to the ghost")
         return

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from . import capacity, fstab, generator, kernel, lookup, sizes
+from . import backends, capacity, fstab, generator, kernel, lookup, report, sizes
 from .areas import Active
 from .errors import Error, NotAGhost, SizeError
 from .machine import Ghost, Machine
@@ -45,6 +45,8 @@ def _check_kernel(machine: Machine) -> Iterator[Finding]:
         yield Finding("OK", seen)
     elif others:
         yield Finding("OK", f"{seen}; ghosts are active through {', '.join(others)}")
+    elif None in (offers.ghostswap, offers.xswap, offers.zram):
+        yield Finding("WARN", f"{seen}; {backends.NO_SYSFS}")
     elif offers.file is None:
         yield Finding("WARN", f"{seen}; only a try can tell", ("ghostctl doctor --probe",))
     elif machine.doubtful:
@@ -69,7 +71,12 @@ def _doubt(machine: Machine) -> str:
 
 
 def _good_size(machine: Machine) -> str:
-    return f"{capacity.recommended_size(machine.holds or sizes.ram_bytes() // 2) >> 20}M"
+    try:
+        holds = machine.holds
+    except (OSError, Error) as error:
+        report.trace(str(error))
+        holds = None
+    return f"{capacity.recommended_size(holds or sizes.ram_bytes() // 2) >> 20}M"
 
 
 def _make(machine: Machine, path: str, size: str | None = None, *options: str) -> str:
@@ -105,8 +112,11 @@ def _check_zswap(machine: Machine) -> Iterator[Finding]:
 
 def _check_pool(machine: Machine) -> Iterator[Finding]:
     state = machine.state
-    if state is None or state.max_pool_percent is None or state.pool_limit is None:
+    if state is None:
         yield Finding("OK", "no zswap")
+        return
+    if state.max_pool_percent is None or state.pool_limit is None:
+        yield Finding("WARN", "cannot tell what the pool may take: neither /proc/meminfo nor /sys says so")
         return
     seen = f"may take {human(state.pool_limit)}, {state.max_pool_percent}% of memory"
     if state.max_pool_percent < LEAST_POOL_PERCENT:
@@ -181,6 +191,8 @@ def _check_slots(machine: Machine) -> Iterator[Finding]:
     seen = f"{human(needed)} of kernel memory for the slots of {_count(len(ghosts), 'ghost')}"
     if needed * _SLOT_MEMORY_SHARE > total:
         yield Finding("WARN", f"{seen}: more than {100 // _SLOT_MEMORY_SHARE}% of {human(total)}")
+    elif machine.unreadable:
+        yield Finding("WARN", _only_root(machine))
     else:
         yield Finding("OK", seen)
 
@@ -203,7 +215,7 @@ def _file_check(ids: frozenset[str] | None, fine: str) -> Callable[[Machine], It
                 tuple(filter(None, fixes)),
             )
         if machine.unreadable:
-            yield Finding("WARN", f"only root can look at {', '.join(machine.unreadable)}")
+            yield Finding("WARN", _only_root(machine))
         elif not found:
             yield Finding("OK", fine.format(_count(len(machine.ghosts), "ghost")))
 
@@ -211,6 +223,10 @@ def _file_check(ids: frozenset[str] | None, fine: str) -> Callable[[Machine], It
 
 
 _OWN_CHECK = frozenset({"pagesize", "holes", "mode", "owner"})
+
+
+def _only_root(machine: Machine) -> str:
+    return f"only root can look at {', '.join(machine.unreadable)}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -375,7 +391,7 @@ def _assignments(text: str) -> dict[str, str]:
 
 
 def _check_resume(machine: Machine) -> Iterator[Finding]:
-    words = _assignments(machine.text("proc/cmdline"))
+    words = _assignments(machine.read("proc/cmdline"))
     configured = _assignments(machine.text(_RESUME_CONF))
     sources = (
         (words.get("resume"), words.get("resume_offset"), "kernel command line"),
@@ -411,7 +427,7 @@ def _is_resume(ghost: Ghost, resume: str, offset: str | None) -> bool:
 
 
 def _check_swappiness(machine: Machine) -> Iterator[Finding]:
-    value = machine.text("proc/sys/vm/swappiness").strip()
+    value = machine.read("proc/sys/vm/swappiness").strip()
     if value == "0":
         yield Finding(
             "WARN",
@@ -419,10 +435,12 @@ def _check_swappiness(machine: Machine) -> Iterator[Finding]:
             ("sysctl -w vm.swappiness=60",),
         )
     else:
-        yield Finding("OK", f"vm.swappiness is {value or 'unknown'}")
+        yield Finding("OK", f"vm.swappiness is {value}")
 
 
 def _check_cgroup(machine: Machine) -> Iterator[Finding]:
+    if not backends.has_sysfs(machine.root):
+        raise Error(backends.NO_SYSFS)
     limited = []
     for directory, _, files in os.walk(machine.at(_CGROUPS)):
         if "memory.zswap.max" in files:

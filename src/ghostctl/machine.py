@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 
 
 class Interfaces(NamedTuple):
-    """What the kernel offers; None: only a try (`probe`) could tell."""
+    """What the kernel offers; None: only a try (`probe`) could tell, or it cannot be told without /sys."""
 
     file: bool | None
-    ghostswap: bool
-    xswap: bool
-    zram: bool
+    ghostswap: bool | None
+    xswap: bool | None
+    zram: bool | None
 
     @property
     def has_ghosts(self) -> bool | None:
         """Whether any kind of ghost swap is there."""
-        return True if self.ghostswap or self.xswap else self.file
+        known = (self.file, self.ghostswap, self.xswap)
+        return True if True in known else None if None in known else False
 
     def __str__(self) -> str:
         words = {True: "yes", False: "no", None: "unknown"}
@@ -61,12 +62,16 @@ class Machine:
         """Where a path of this machine really is."""
         return os.path.join(self.root, path.lstrip("/"))
 
+    def read(self, path: str) -> str:
+        """A small file. Raises `OSError`."""
+        with open(self.at(path), encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+
     def text(self, path: str) -> str:
-        """A small file; empty when it is not there or not readable."""
+        """A small file; empty when it is not there."""
         try:
-            with open(self.at(path), encoding="utf-8", errors="surrogateescape") as file:
-                return file.read()
-        except OSError:
+            return self.read(path)
+        except (FileNotFoundError, NotADirectoryError):
             return ""
 
     @cached_property
@@ -93,12 +98,17 @@ class Machine:
 
     @cached_property
     def interfaces(self) -> Interfaces:
-        def offers(name: str) -> bool:
+        def offers(name: str) -> bool | None:
+            if not backends.has_sysfs(self.root):
+                return None
             return name in backends.NAMES and backends.get(name).unavailable() is None
 
         file = self.probed
-        if file is None and any(one.backend == "file" for one in self.actives):
-            file = True
+        try:
+            if file is None and any(one.backend == "file" for one in self.actives):
+                file = True
+        except (OSError, Error) as error:
+            report.trace(str(error))
         if file is None:
             file = kernel.may_have_ghosts(self.at("proc/kallsyms"))
             if file and os.path.isdir(self.at("sys/kernel/mm/xswap")):
@@ -110,13 +120,13 @@ class Machine:
     def lines(self) -> list[fstab.Line]:
         try:
             return fstab.read(self.at(fstab.PATH))
-        except OSError:
+        except FileNotFoundError:
             return []
 
     @cached_property
     def _looked(self) -> tuple[list[Ghost], list[str]]:
         found: dict[str, Ghost] = {}
-        denied: list[str] = []
+        denied = [one.area.name for one in self.doubtful if isinstance(one.doubt, PermissionError)]
         for path, is_wanted in self._candidates(denied):
             if path in found or path in denied:
                 continue
@@ -138,7 +148,7 @@ class Machine:
 
     @property
     def unreadable(self) -> list[str]:
-        """Files that may be ghosts, and that this user may not read."""
+        """Files that may be ghosts, and areas that may be made for one, and that this user may not read."""
         return self._looked[1]
 
     def _candidates(self, denied: list[str]) -> Iterator[tuple[str, Callable[[File], bool]]]:
@@ -156,7 +166,7 @@ class Machine:
                     yield path, _is_no_ordinary_area
         except PermissionError:
             denied.append(lookup.GHOST_DIRECTORY)
-        except OSError:
+        except FileNotFoundError:
             return
 
     def active(self, ghost: Ghost) -> Active | None:

@@ -9,7 +9,7 @@ import signal
 import stat
 from collections.abc import Sequence
 
-from . import areas, atomic, header, kernel, lookup, report, sizes, syscalls
+from . import areas, atomic, backends, header, kernel, lookup, report, sizes, swaps, syscalls
 from .errors import Denied, Error
 
 NAME = ".ghostctl-probe"
@@ -25,11 +25,14 @@ _DIRECTORIES = (lookup.GHOST_DIRECTORY, "/var/lib", "/root", "/")
 def probe(directories: Sequence[str] = _DIRECTORIES) -> bool:
     """Swaps a ghost of ten pages on and off again, in the first of the directories that can have one.
 
-    Raises `Denied`, `OSError`, and `Error` when there is no such directory. A process of its own does it,
-    which no signal to this one or its group reaches, so that a killed ghostctl leaves nothing behind.
+    Raises `Denied`, `OSError`, `NoAreaList`, and `Error` when there is no such directory. A process of its
+    own does it, which no signal to this one or its group reaches, so that a killed ghostctl leaves nothing
+    behind.
     """
     if os.geteuid() != 0:
         raise Denied("only root can swap a ghost on", path="--probe")
+    # without the list an area that an earlier probe left could not be told from a file
+    swaps.read()
     directory = next(filter(_can_swap, directories), None)
     if directory is None:
         raise Error("no filesystem that can swap", path=" ".join(directories))
@@ -51,6 +54,8 @@ def probe(directories: Sequence[str] = _DIRECTORIES) -> bool:
         raise Error("the process that tried a ghost was killed", path=path)
     if status == errno.EEXIST:
         raise Error("is in the way, and was not made by ghostctl", path=path)
+    if status == errno.EPERM:
+        raise Denied(os.strerror(status), path=path, hint=backends.WHY_DENIED)
     raise OSError(status, os.strerror(status), path)
 
 

@@ -8,7 +8,7 @@ import textwrap
 
 import click
 
-from .. import doctor, kernel, output, report
+from .. import backends, doctor, kernel, output, report
 from ..errors import FAILED, OK, Error, Unsupported, UsageError, exit_status
 from ..machine import Machine
 from ..report import escape
@@ -82,7 +82,8 @@ def _explain(name: str) -> int:
 
 
 def _require(machine: Machine, features: tuple[str, ...]) -> None:
-    state, offers = machine.state, machine.interfaces
+    offers = machine.interfaces
+    state = machine.state if "zswap" in features else None
     has = {
         "ghost": offers.file is True,
         "ghostswap": offers.ghostswap,
@@ -100,6 +101,8 @@ def _require(machine: Machine, features: tuple[str, ...]) -> None:
             raise Unsupported(
                 "it is unknown whether this kernel takes ghost files", hint="--probe finds out, as root"
             )
+        if has[feature] is None:
+            raise Error(f"it is unknown whether this kernel has {feature}: {backends.NO_SYSFS}")
         raise Unsupported(f"this kernel ({kernel.release()}) has no {feature}")
 
 

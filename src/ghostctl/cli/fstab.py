@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import areas, atomic, fstab, report
-from ..errors import FAILED, Busy, Error, NoAreaList, NotAGhost, NotFound, SizeError, Unsupported, UsageError
+from ..errors import (
+    FAILED,
+    PERMISSION,
+    Busy,
+    Error,
+    NoAreaList,
+    NotAGhost,
+    NotFound,
+    SizeError,
+    Unsupported,
+    UsageError,
+)
 from ..report import escape
 from . import options
 from .loops import each
@@ -269,7 +280,10 @@ def check(files: tuple[str, ...], fstab_path: str, strict: bool, as_json: bool) 
             click.echo(f"{escape(where)}: {severity}: {escape(problem.message)}")
             if problem.hint:
                 report.hint(problem.hint)
-    return FAILED if any(strict or problem.severity == "error" for _, problem in found) else 0
+    bad = {problem.id for _, problem in found if strict or problem.severity == "error"}
+    if bad == {"denied"}:
+        return PERMISSION
+    return FAILED if bad else 0
 
 
 @define("ensure", short_help="Make the ghosts that fstab declares and that are missing.")

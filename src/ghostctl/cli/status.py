@@ -230,10 +230,21 @@ def _named(specs: tuple[str, ...], every: list[swaps.Area]) -> tuple[list[swaps.
     return found, status
 
 
-def _zswap_object(every: list[swaps.Area]) -> dict[str, object] | None:
-    from .. import capacity, zswap
+def _read_zswap() -> zswap.Zswap | None:
+    """The state of zswap; None without zswap, and with a warning where that cannot be told."""
+    from .. import zswap
 
-    state = zswap.read()
+    try:
+        return zswap.read()
+    except (Error, OSError) as error:
+        report.warn(None, f"cannot tell the state of zswap: {report.describe(error)}")
+        return None
+
+
+def _zswap_object(every: list[swaps.Area]) -> dict[str, object] | None:
+    from .. import capacity
+
+    state = _read_zswap()
     if state is None:
         return None
     found = capacity.measure(every, state)
@@ -248,14 +259,18 @@ def _zswap_object(every: list[swaps.Area]) -> dict[str, object] | None:
 def _metrics(shown: list[swaps.Area], every: list[swaps.Area]) -> str:
     from .. import metrics, zswap
 
-    found = metrics.families(shown, every, zswap.read(), zswap.read_events(), zswap.read_debug())
+    found = metrics.families(shown, every, _read_zswap(), zswap.read_events(), zswap.read_debug())
     return metrics.openmetrics(found)
 
 
 def _zswap_lines(every: list[swaps.Area]) -> Iterator[str]:
     from .. import capacity, zswap
 
-    state = zswap.read()
+    try:
+        state = zswap.read()
+    except (Error, OSError) as error:
+        yield f"zswap: cannot tell its state: {report.describe(error)}"
+        return
     found = capacity.measure(every, state)
     if state is None or not state.enabled:
         what = "this kernel has no zswap" if state is None else "zswap is off"
