@@ -282,16 +282,23 @@ def _read(number: int) -> tuple[Header, str] | None:
         with ghostfile.look(f"/dev/zram{number}") as file:
             if file.header is not None and (ghost := file.header.stands_in_for) is not None:
                 return file.header, ghost
-    except (FileNotFoundError, NotAGhost) as error:
+    except NotAGhost as error:
         report.trace(str(error))
+    except OSError as error:
+        # zram_open() refuses a device that is being removed, which can be nobody's area
+        if error.errno not in (errno.ENOENT, errno.EBUSY, errno.ENXIO):
+            raise
+        report.trace(report.describe(error))
     return None
 
 
 def _disk_size(number: int) -> int:
     try:
         with open(f"/sys/block/zram{number}/disksize", encoding="ascii") as file:
-            return int(file.read())
-    except (FileNotFoundError, ValueError):
+            return sizes.natural(file.read().strip()) or 0
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
         return 0
 
 
