@@ -8,6 +8,17 @@ import pytest
 import zramdevices
 from machine import require
 
+OOM_SCORE = Path("/proc/self/oom_score_adj")
+
+
+@pytest.fixture(autouse=True)
+def oom_score() -> Iterator[None]:
+    """swapoff protects its process from the OOM killer, which the process of the tests is not to keep."""
+    before = OOM_SCORE.read_text()
+    yield
+    if OOM_SCORE.read_text() != before:
+        OOM_SCORE.write_text(before)
+
 
 @pytest.fixture
 def zram() -> Iterator[None]:

@@ -130,9 +130,11 @@ def test_the_work_goes_on_without_a_lock(
         run_ghostctl.mkdir(mode=0o700)
         (run_ghostctl / "x.lock").symlink_to("/nonesuch/y")
     elif why == "no locks":
-        monkeypatch.setattr(
-            rundir.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "no"))
-        )
+
+        def refuse(_fd: int, _operation: int) -> None:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         # which would be taken
