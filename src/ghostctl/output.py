@@ -13,7 +13,7 @@ from .report import escape
 
 Row = TypeVar("Row")
 Value = str | int | float | bool | None
-Kind = Literal["text", "number", "size", "percent"]
+Kind = Literal["text", "path", "number", "size", "percent"]
 
 
 class Column(NamedTuple, Generic[Row]):
@@ -23,7 +23,7 @@ class Column(NamedTuple, Generic[Row]):
     help: str
     get: Callable[[Row], Value]
     kind: Kind = "text"
-    """``size`` is in bytes."""
+    """``size`` is in bytes; ``path`` is bytes in truth, which `os.fsdecode` made text of."""
 
 
 def select(columns: Sequence[Column[Row]], names: str, default: Sequence[str] = ()) -> list[Column[Row]]:
@@ -47,11 +47,10 @@ def _text(value: Value, kind: Kind, in_bytes: bool) -> str:
     return str(value)
 
 
-def _raw(text: str) -> str:
+def _raw(text: str, kind: Kind) -> str:
     # as libsmartcols does: bytes, whatever the locale
-    return "".join(
-        chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x5C else f"\\x{byte:02x}" for byte in os.fsencode(text)
-    )
+    data = os.fsencode(text) if kind == "path" else text.encode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x5C else f"\\x{byte:02x}" for byte in data)
 
 
 def width(text: str) -> int:
@@ -84,21 +83,32 @@ def table(
         cells.insert(0, [column.name for column in columns])
     shown = slice(0 if headings else 1, None)
     if raw:
-        return [" ".join(map(_raw, line)) for line in cells[shown]]
+        kinds = [column.kind for column in columns]
+        return [" ".join(map(_raw, line, kinds)) for line in cells[shown]]
     # what looks like an escape is one
     cells = [[escape(cell.replace("\\x", "\\x5cx")) for cell in line] for line in cells]
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
 
     def pad(cell: str, to: int, column: Column[Row]) -> str:
         blanks = " " * (to - width(cell))
-        return cell + blanks if column.kind == "text" else blanks + cell
+        return cell + blanks if column.kind in ("text", "path") else blanks + cell
 
     return [" ".join(map(pad, line, widths, columns)).rstrip() for line in cells[shown]]
 
 
 def objects(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> list[dict[str, Value]]:
     """The rows as JSON objects: column names in lower case, sizes in bytes, null for what is absent."""
-    return [{column.name.lower(): column.get(row) for column in columns} for row in rows]
+
+    def exact(column: Column[Row], row: Row) -> Value:
+        value = column.get(row)
+        return path_text(value) if column.kind == "path" and isinstance(value, str) else value
+
+    return [{column.name.lower(): exact(column, row) for column in columns} for row in rows]
+
+
+def path_text(path: str) -> str:
+    """A path for JSON: UTF-8 whatever the locale, other bytes as surrogates."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def json_text(document: object) -> str:

@@ -39,12 +39,12 @@ def _line(text: str) -> None:
 
 def describe(error: Error | OSError) -> str:
     """One line for an error: ``PATH: what is wrong``."""
-    if isinstance(error, OSError) and error.strerror is not None:
-        if error.filename is None:
-            return error.strerror
-        name = error.filename
-        return f"{os.fsdecode(name) if isinstance(name, str | bytes) else name}: {error.strerror}"
-    return str(error)
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    if error.filename is None:
+        return error.strerror
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    return f"{name or quote(name)}: {error.strerror}"
 
 
 def error(error: Error | OSError) -> None:

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -161,12 +162,18 @@ def test_messages(capsys: pytest.CaptureFixture[str]) -> None:
     report.error(errors.Error("is wrong\x1b", path="/a\nb", hint="do\tit"))
     report.error(OSError(errno.ENOSPC, "No space left on device", b"/\xff"))
     report.error(OSError(errno.EIO, "Input/output error"))
+    report.error(OSError(errno.ENOENT, "No such file or directory", ""))
+    report.error(OSError(errno.ENOENT, "No such file or directory", Path("/a"), None, "/b"))
+    report.error(OSError("no errno"))
     assert capsys.readouterr() == (
         "",
         "ghostctl: /a\\x0ab: is wrong\\x1b\n"
         "ghostctl: hint: do\\x09it\n"
         "ghostctl: /\\xff: No space left on device\n"
-        "ghostctl: Input/output error\n",
+        "ghostctl: Input/output error\n"
+        "ghostctl: '': No such file or directory\n"
+        "ghostctl: /a: No such file or directory\n"
+        "ghostctl: no errno\n",
     )
 
 
@@ -176,3 +183,44 @@ def test_wide_characters_take_two_cells() -> None:
     assert output.cut("ascii", 3) == "asc"
     columns: list[Column[str]] = [Column("A", "", str), Column("B", "", lambda _: "x")]
     assert output.table(columns, ["\u65e5\u672c", "abcd"]) == ["A    B", "\u65e5\u672c x", "abcd x"]
+
+
+def test_messages_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        report.error(errors.Error("is wrong"))
+        report.warn("/a", "is odd", "do it")
+        # what is buffered would fail again
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), full.fileno())
+
+
+def test_quiet_and_verbose(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    report.warn("/a", "is odd", "do it")
+    report.trace("not said")
+    monkeypatch.setattr(report, "verbosity", 1)
+    report.trace("said")
+    report.trace("not said", 2)
+    monkeypatch.setattr(report, "quiet", True)
+    report.warn(None, "is odd", "do it")
+    report.error(errors.Error("is wrong"))
+    assert capsys.readouterr().err == (
+        "ghostctl: /a: warning: is odd\nghostctl: hint: do it\nghostctl: said\nghostctl: is wrong\n"
+    )
+
+
+def test_a_path_is_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel names and what a header says differ in what their characters are."""
+    columns: list[Column[str]] = [
+        Column("NAME", "", lambda _: name, "path"),
+        Column("LABEL", "", lambda label: label),
+    ]
+    for encoding in ("utf-8", "ascii", "iso-8859-1"):
+        monkeypatch.setattr(os, "fsencode", lambda text: text.encode(encoding, "surrogateescape"))  # noqa: B023
+        name = "/gr\u00f6\u00dfe".encode().decode(encoding, "surrogateescape")
+        assert output.table(columns, ["gr\u00fcn"], raw=True, headings=False) == [
+            "/gr\\xc3\\xb6\\xc3\\x9fe gr\\xc3\\xbcn"
+        ]
+        assert output.objects(columns, ["gr\u00fcn"]) == [{"name": "/gr\u00f6\u00dfe", "label": "gr\u00fcn"}]
+        assert output.table(columns, ["x", "longer"], headings=False)[0].endswith(" x")
+    assert output.path_text("/\udcff") == "/\udcff"

@@ -13,11 +13,17 @@ from .. import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
     from typing import NoReturn
+
+    from _typeshed import ReadableBuffer as Buffer
+
+    Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived: leave, cleaning up on the way."""
+    """SIGTERM or SIGHUP arrived, or another such signal: leave, cleaning up on the way."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -31,14 +37,34 @@ class OutputError(OSError):
 class _Output(io.FileIO):
     """Standard output, of which an error is told from those of all other files."""
 
-    def write(self, data: object) -> int:
+    failed = False
+
+    def write(self, data: Buffer) -> int:
+        if self.failed:
+            # what could not be written is still buffered, and tried again when Python ends
+            return len(memoryview(data))
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            # None: a pipe that is full, and that another process has made non-blocking
+            written: int | None = super().write(data)
+            if written is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         except OSError as error:
             raise OutputError(error.errno, f"write error: {error.strerror}", "standard output") from None
+        return written
 
 
-def _terminate(number: int, _frame: object) -> NoReturn:
+class _Messages(io.FileIO):
+    """Standard error: there is nowhere left to say that it takes no more."""
+
+    def write(self, data: Buffer) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(memoryview(data))
+
+
+def terminate(number: int, _frame: object) -> NoReturn:
+    """The handler of a signal that ends the program."""
     raise Terminated(number)
 
 
@@ -48,12 +74,12 @@ def catch_signals() -> None:
     Not before: inside an import Python prints such an exception, and may drop it. What the parent process
     has ignored stays ignored.
     """
-    handlers = (
-        (signal.SIGINT, signal.default_int_handler),
-        (signal.SIGTERM, _terminate),
-        (signal.SIGHUP, _terminate),
-    )
-    for number, handler in handlers:
+    _on_signals(signal.default_int_handler, terminate)
+
+
+def _on_signals(interrupt: Handler, terminate: Handler) -> None:
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate, signal.SIGHUP: terminate}
+    for number, handler in handlers.items():
         if not signals.is_ignored(number):
             signal.signal(number, handler)
 
@@ -65,29 +91,28 @@ def _die_of(number: int) -> NoReturn:
     os._exit(128 + number)
 
 
-def _open_standard_files() -> None:
+def _open_standard_files() -> _Output:
     # a closed descriptor would be given to the next file that is opened, and data written into it
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # what cannot be said is lost, but data that cannot be written is an error
-            os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
+            # as good as closed: it can be neither read nor written
+            os.open(sys.executable, os.O_PATH)
+    output, messages = _Output(1, "w", closefd=False), _Messages(2, "w", closefd=False)
     encoding = sys.stdout.encoding if sys.stdout else "utf-8"
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(_Output(1, "w", closefd=False)), encoding, errors="backslashreplace"
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(output), encoding, errors="backslashreplace")
+    encoding = sys.stderr.encoding if sys.stderr else "utf-8"
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(messages), encoding, errors="backslashreplace", line_buffering=True
     )
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
-    elif isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors="backslashreplace")
+    return output
 
 
 def main() -> NoReturn:
     """Runs the command line and exits with the status of section EXIT STATUS in ghostctl(8)."""
-    if not signals.is_ignored(signal.SIGINT):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _open_standard_files()
+    _on_signals(signal.SIG_DFL, signal.SIG_DFL)
+    output = _open_standard_files()
     status = 1
     try:
         from .program import run
@@ -98,11 +123,12 @@ def main() -> NoReturn:
         except OutputError as error:
             from .. import report
 
-            # what is buffered cannot be written, and must not be tried again at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            output.failed = True
             if error.errno == errno.EPIPE:
                 _die_of(signal.SIGPIPE)
             report.error(error)
+        # an exception would have nobody to catch it
+        _on_signals(signal.SIG_DFL, signal.SIG_DFL)
     except KeyboardInterrupt:
         _die_of(signal.SIGINT)
     except Terminated as terminated:

@@ -86,7 +86,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         except UsageError as error:
             raise BadValue(error, ctx, param) from None
 
-    def get_metavar(self, *_: Any) -> str:
+    def get_metavar(self, *_: Any, **__: Any) -> str:
         return self.name
 
 
