@@ -96,13 +96,13 @@ def _identity_of(area: Area) -> tuple[int, ...] | None:
 def _is_swap_file(path: str, st: os.stat_result) -> bool | None:
     """Whether the kernel swaps to a file; None where that cannot be asked, by a user or of a device.
 
-    vfs_fallocate() of fs/open.c refuses the file of an active area with ETXTBSY. Of others it allocates the
-    first byte, which is there.
+    copy_file_range(2), here of no bytes from the file to itself, refuses the file of an active area with
+    ETXTBSY, and changes nothing in another: generic_copy_file_checks() of fs/read_write.c.
     """
     if not stat.S_ISREG(st.st_mode):
         return None
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
         return None
     except OSError as error:
@@ -112,10 +112,10 @@ def _is_swap_file(path: str, st: os.stat_result) -> bool | None:
     try:
         if identity(os.fstat(fd)) != identity(st):
             return None
-        os.posix_fallocate(fd, 0, 1)
+        os.copy_file_range(fd, fd, 0, 0, 0)
     except OSError as error:
         trace(f"{path}: {error.strerror}", 2)
-        return error.errno == errno.ETXTBSY
+        return True if error.errno == errno.ETXTBSY else None
     finally:
         os.close(fd)
     return False
@@ -141,8 +141,13 @@ def active(file: File, actives: Sequence[Active] | None = None) -> Active | None
 def refuse_active(file: File) -> None:
     """Raises `Busy` when the file is an active area, or one was made for it; else as `active`."""
     if found := active(file):
-        name = f" as {found.area.name}" if found.area.name != file.path else ""
-        raise Busy(f"is an active swap area{name}", path=file.path, hint=f"ghostctl off {quote(file.path)}")
+        raise busy(file, found)
+
+
+def busy(file: File, found: Active) -> Busy:
+    """What keeps a file from being changed while this area is active."""
+    name = f" as {found.area.name}" if found.area.name != file.path else ""
+    return Busy(f"is an active swap area{name}", path=file.path, hint=f"ghostctl off {quote(file.path)}")
 
 
 def made() -> list[Active]:
@@ -166,6 +171,8 @@ def _that_is(path: str, st: os.stat_result, actives: Sequence[Active]) -> Active
         return None
     is_one = _is_swap_file(path, st)
     if is_one is None:
+        if os.geteuid() == 0:
+            raise Error("cannot tell whether it is active: the kernel does not say", path=path)
         raise Denied("only root can tell whether it is active", path=path)
     if not is_one:
         return None

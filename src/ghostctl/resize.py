@@ -35,17 +35,16 @@ def resize(file: File, size: int, take_down: TakeDown | None = None) -> Resized:
     it was, with the new size or, when that fails, with the old one. The message of an `Error` says which.
     Raises as `ghostwrite.resized`, and `OSError`.
     """
-    old = file.require_header()
+    old, active = file.require_header(), areas.active(file)
+    if active is not None and take_down is None:
+        raise areas.busy(file, active)
     new = ghostwrite.resized(file, size)
     if new.size == old.size:
         return Resized(old, False, None)
-    active = areas.active(file)
     if active is None:
         ghostwrite.rewrite(file, new)
         return Resized(new, True, None)
-    if take_down is None:
-        areas.refuse_active(file)
-        raise Error("is active", path=file.path)
+    assert take_down is not None
     backend = backends.get(active.backend or "file")
     everything = areas.read()
     request = activation.Request(backend.options(active), active.backend or "file", force=True)
