@@ -117,10 +117,13 @@ class Change:
             trace(f"{PATH}: no note of what is there: {describe(error)}")
 
     def complete(self) -> None:
-        """Removes the note."""
-        if self._fd is not None:
-            with naming(PATH):
-                os.ftruncate(self._fd, 0)
+        """Removes the note. One that stays costs a later run a warning, and nothing else."""
+        if self._fd is None:
+            return
+        try:
+            os.ftruncate(self._fd, 0)
+        except OSError as error:
+            trace(f"{PATH}: {error.strerror}")
 
 
 @contextmanager

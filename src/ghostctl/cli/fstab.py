@@ -395,7 +395,7 @@ def install_generator(directory: str, undo: bool) -> None:
         with open(path, encoding="utf-8", errors="replace") as file:
             if "ghostctl-generator(8)" not in file.read():
                 raise Error("was not made by ghostctl", path=path)
-        os.unlink(path)
+        atomic.remove(path)
         click.echo(f"removed {escape(path)}")
         return
     package = os.path.dirname(os.path.abspath(generator.__file__))
@@ -421,7 +421,7 @@ def install_generator(directory: str, undo: bool) -> None:
             report.warn(
                 value, "is not on the filesystem of / or /usr: boots may want it before it is mounted"
             )
-    os.makedirs(directory, exist_ok=True)
+    atomic.make_directories(directory, 0o755)
 
     def finish(fd: int) -> None:
         os.fchmod(fd, 0o755)
