@@ -104,7 +104,8 @@ def _area_families(areas: Sequence[Area]) -> Iterator[Family]:
 
 def _zswap_families(state: Zswap) -> Iterator[Family]:
     labels = {"compressor": state.compressor or ""}
-    yield Family("zswap_enabled", "gauge", "Whether zswap is on.", [(labels, int(state.enabled))])
+    if state.enabled is not None:
+        yield Family("zswap_enabled", "gauge", "Whether zswap is on.", [(labels, int(state.enabled))])
     if state.stored is not None:
         yield _bytes("zswap_stored", "Size of the pages in zswap.", state.stored)
     if state.pool is not None:
