@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import mmap
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +77,7 @@ def as_they_were() -> Iterator[None]:
             for name in labelled():
                 if is_active(f"/dev/{name}"):
                     run("swapoff", f"/dev/{name}")
-                (CONTROL / "hot_remove").write_text(name.removeprefix("zram"))
+                remove_device(Path(name))
 
 
 def make_active(path: Path, *options: str) -> str:
@@ -107,8 +109,19 @@ def set_size(device: Path) -> None:
 
 
 def remove_device(device: Path) -> None:
-    """Away with it; it must not be active."""
-    (CONTROL / "hot_remove").write_text(device.name.removeprefix("zram"))
+    """Away with it; it must not be active. Whoever is just looking at it keeps it for a moment."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            (CONTROL / "hot_remove").write_text(device.name.removeprefix("zram"))
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def attribute(name: str, attribute: str) -> str:

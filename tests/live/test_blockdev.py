@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from machine import GHOSTCTL, ghostctl, require, run
+from zramdevices import add_device, attribute, remove_device, set_size
 
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 
@@ -84,13 +85,12 @@ def test_database_of_udev(image: Path, loop_device: Callable[[Path], Path]) -> N
     assert (found["label"], found["uuid"]) == ("in udev", UUID)
 
 
+@pytest.mark.usefixtures("zram")
 def test_zram_device() -> None:
-    require("zram")
-    number = Path("/sys/class/zram-control/hot_add").read_text().strip()
-    device = Path(f"/dev/zram{number}")
+    device = add_device()
     try:
-        Path(f"/sys/block/zram{number}/disksize").write_text("8M")
-        algorithm = Path(f"/sys/block/zram{number}/comp_algorithm").read_text()
+        set_size(device)
+        algorithm = attribute(str(device), "comp_algorithm")
         run("mkswap", "-L", "in zram", device)
         run("swapon", device)
         try:
@@ -98,6 +98,6 @@ def test_zram_device() -> None:
         finally:
             run("swapoff", device)
     finally:
-        Path("/sys/class/zram-control/hot_remove").write_text(number)
+        remove_device(device)
     assert found["label"] == "in zram"
     assert f"[{str(found['backing']).removeprefix('zram: ')}]" in algorithm

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from machine import AS_NOBODY, active, ghostctl, require, run, swap_file
+from machine import AS_NOBODY, ghostctl, require
 
-from ghostctl import doctor, kernel, probe
+from ghostctl import doctor
 
 
 def test_explain() -> None:
@@ -41,15 +41,3 @@ def test_any_user_may_ask(tmp_path: Path) -> None:
     done = ghostctl("doctor", "--probe", prefix=AS_NOBODY, cwd=tmp_path)
     assert done.returncode == 4
     assert done.stderr == "ghostctl: --probe: only root can swap a ghost on\n"
-
-
-def test_probe_on_a_kernel_without_ghosts(swap_dir: Path) -> None:
-    """Also when an earlier one was cut off while its area was active."""
-    require("swap")
-    if kernel.may_have_ghosts() is not False:
-        pytest.skip("the kernel may have ghosts")
-    left = swap_file(swap_dir / probe.NAME)
-    run("swapon", left)
-    assert probe.probe([str(swap_dir)]) is False
-    assert list(swap_dir.iterdir()) == []
-    assert str(left).encode() not in active()

@@ -19,6 +19,7 @@ import pytest
 from machine import AS_NOBODY, ghostctl, is_active, require, run
 from stepwise import forked
 from zramdevices import (
+    BLOCK,
     CONTROL,
     LABEL,
     ON,
@@ -26,7 +27,9 @@ from zramdevices import (
     SIZE,
     UUID,
     add_device,
+    attribute,
     devices,
+    labelled,
     make_active,
     make_ghost,
     remove_device,
@@ -34,7 +37,18 @@ from zramdevices import (
     status,
 )
 
-from ghostctl import activation, areas, backends, deactivation, errors, ghostfile, header
+from ghostctl import (
+    activation,
+    areas,
+    backends,
+    capacity,
+    deactivation,
+    errors,
+    ghostfile,
+    header,
+    rundir,
+    swaps,
+)
 from ghostctl.backends import zram
 
 FILES = ("backends/zram.py", "ghostctl/rundir.py")
@@ -265,6 +279,48 @@ def test_options(ghost: Path) -> None:
     assert f"this kernel has {', '.join(names)}" in done.stderr
 
 
+def test_room_of_a_device(ghost: Path) -> None:
+    """Its memory limit, at the ratio of what it has; never more than its slots, or than there is memory."""
+    name = make_active(ghost, "--memory-limit", "1M")
+    (found,) = (one for one in areas.read() if one.area.name == name)
+
+    def room(available: int = 1 << 30) -> int:
+        return capacity.room([found], None, available)
+
+    # nothing is in it but the header
+    _, _, used, limit, *_ = map(int, attribute(name, "mm_stat").split())
+    assert limit == 1 << 20
+    assert room() == limit - used
+    assert room(1 << 16) == 1 << 16
+    assert ghostctl("off", ghost).returncode == 0
+    device = add_device()
+    try:
+        set_size(device)
+        (Path("/sys/block") / device.name / "mem_limit").write_text("1M")
+        with device.open("r+b") as file:
+            file.write(b"".join(random.Random(n).randbytes(1000).ljust(PAGE, b"x") for n in range(256)))
+            file.flush()
+            os.fsync(file.fileno())
+        stored, _, used, limit, *_ = map(int, attribute(str(device), "mm_stat").split())
+        area = swaps.Area(str(device), "partition", SIZE >> 10, 0, 1)
+        assert 0 < used < stored
+        expected = (limit - used) * stored // used
+        assert capacity.room([areas.Active(area, area.name)], None, 1 << 30) == expected
+        assert capacity.room([areas.Active(area, area.name)], None, 1 << 14) == (1 << 14) * stored // used
+        full = area._replace(used_kib=(SIZE >> 10) - 8)
+        assert capacity.room([areas.Active(full, area.name)], None, 1 << 30) == 8 << 10
+        (Path("/sys/block") / device.name / "mem_limit").write_text("4K")
+        assert capacity.room([areas.Active(area, area.name)], None, 1 << 30) == 0
+    finally:
+        remove_device(device)
+    # without a limit memory is one
+    name = make_active(ghost)
+    (found,) = (one for one in areas.read() if one.area.name == name)
+    assert room(1 << 40) == found.area.size
+    assert room(1 << 16) == 1 << 16
+    assert ghostctl("off", ghost).returncode == 0
+
+
 def test_a_table_that_memory_does_not_hold(ghost: Path) -> None:
     make_ghost(ghost, 15 << 40)
     for force in ((), ("--force",)):
@@ -335,9 +391,24 @@ def test_many_at_once(ghost: Path) -> None:
     assert devices() == before
 
 
-def clear_named(text: str, before: set[str]) -> None:
-    """Removes the devices that a message names as perhaps left over, as its hint says."""
-    for name in devices() - before:
+ODD_SIZE = SIZE + os.getpid() % 4096 * PAGE
+"""By which a device can be told that has no header yet."""
+
+
+def made_here() -> set[str]:
+    """The devices of these tests that have a size or a header."""
+    sized = set()
+    for directory in BLOCK.glob("zram*"):
+        # others come and go
+        with suppress(OSError):
+            if attribute(directory.name, "disksize") == str(ODD_SIZE):
+                sized.add(directory.name)
+    return sized | labelled()
+
+
+def clear_named(text: str) -> None:
+    """Removes the devices of ours that a message names as perhaps left over, as its hint says."""
+    for name in made_here():
         if f"/dev/{name}: warning: may be left" in text and not is_active(f"/dev/{name}"):
             hint = f"hint: if so: echo {name.removeprefix('zram')} > {CONTROL}/hot_remove"
             assert hint in text
@@ -355,14 +426,14 @@ def deactivate(ghost: Path) -> None:
 
 @pytest.mark.parametrize(
     ("killed", "number", "step"),
-    [("on", signal.SIGKILL, 1), ("off", signal.SIGKILL, 1), ("on", signal.SIGTERM, 3)],
+    [("on", signal.SIGKILL, 2), ("off", signal.SIGKILL, 2), ("on", signal.SIGTERM, 7)],
     ids=["on-SIGKILL", "off-SIGKILL", "on-SIGTERM"],
 )
 def test_killed_between_any_two_steps(
     ghost: Path, killed: str, number: signal.Signals, step: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What a killed command leaves is cleared away, or at least named, by the next one."""
-    before = devices()
+    make_ghost(ghost, ODD_SIZE)
     ends = []
     for kill_at in range(1, 500, step):
         if killed == "off":
@@ -373,12 +444,34 @@ def test_killed_between_any_two_steps(
         with suppress(errors.Busy):
             activate(ghost)
         deactivate(ghost)
-        clear_named(first.err + capsys.readouterr().err, before)
-        assert devices() == before, (kill_at, first)
+        clear_named(first.err + capsys.readouterr().err)
+        assert made_here() == set(), (kill_at, first)
         if first.status != -number:
             break
     assert ends[-1] == 0
     assert len(ends) * step > 30
+
+
+def test_a_device_that_nothing_names(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a process that was killed before it wrote the header: which devices were there before is known."""
+    with rundir.change("zram") as change:
+        change.begin([path.name.removeprefix("zram") for path in BLOCK.glob("zram*")])
+        device = add_device()
+    try:
+        number = device.name.removeprefix("zram")
+        activate(ghost)
+        err = capsys.readouterr().err
+        assert f"{device}: warning: may be left from a killed run: nothing on it says so" in err
+        assert f"ghostctl: hint: if so: echo {number} > {CONTROL}/hot_remove" in err
+        assert "/dev/zram0: warning" not in err
+        assert device.exists()
+        # once is enough
+        deactivate(ghost)
+        activate(ghost)
+        assert str(device) not in capsys.readouterr().err
+        deactivate(ghost)
+    finally:
+        remove_device(device)
 
 
 def test_what_was_left_is_removed_by_off(ghost: Path) -> None:

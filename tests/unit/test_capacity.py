@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostctl import capacity, swaps
+from ghostctl import areas, capacity, swaps
 from ghostctl.swaps import Area
 from ghostctl.zswap import Zswap
 from ghostctl.zswap import read as read_zswap
@@ -77,3 +77,41 @@ def test_a_machine_that_swaps_to_its_ghost() -> None:
     assert found.available == found.free
     assert not found.is_short
     assert found.holds == pytest.approx(97 * MIB * 153872 / 40608, rel=0.01)
+
+
+def active(kind: str, size: int, used: int = 0, name: str = "/a") -> areas.Active:
+    return areas.Active(Area(name, kind, size >> 10, used >> 10, 10), name)
+
+
+ON = zswap(200 * MIB, 50 * MIB, 100 * MIB)
+"""4:1, and room for 200 MiB more."""
+
+
+@pytest.mark.parametrize(
+    ("actives", "state", "room"),
+    [
+        ([], ON, 0),
+        ([active("file", 100 * MIB, 30 * MIB)], ON, 70 * MIB),
+        ([active("partition", 100 * MIB)], None, 100 * MIB),
+        # a ghost takes what the pool does, whatever its slots say
+        ([active("ghost", 1024 * MIB, 200 * MIB)], ON, 200 * MIB),
+        ([active("ghost", 220 * MIB, 200 * MIB)], ON, 20 * MIB),
+        ([active("xswap", 1024 * MIB)], ON, 200 * MIB),
+        # two ghosts share one pool
+        ([active("ghost", 1024 * MIB)] * 2, ON, 200 * MIB),
+        # and with zswap off, or without it, nothing
+        ([active("ghost", 1024 * MIB)], zswap(0, 0, 100 * MIB, enabled=False), 0),
+        ([active("ghost", 1024 * MIB)], None, 0),
+        # where the kernel does not say how full the pool is its slots have to do
+        ([active("ghost", 300 * MIB, 100 * MIB)], zswap(None, None, 100 * MIB), 200 * MIB),
+        (
+            [active("file", 100 * MIB), active("ghost", 1024 * MIB), active("file", 8 * MIB, 8 * MIB)],
+            ON,
+            300 * MIB,
+        ),
+        # of a zram device that sysfs does not know
+        ([active("partition", 100 * MIB, name="/dev/zram99999")], ON, 0),
+    ],
+)
+def test_room(actives: list[areas.Active], state: Zswap | None, room: int) -> None:
+    assert capacity.room(actives, state, 512 * MIB) == room
