@@ -425,6 +425,39 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+class Tally:
+    """What has been found; printed as it comes."""
+
+    def __init__(self) -> None:
+        self.found: Counter[str] = Counter()
+        self.ran = self.missed = self.unstable = 0
+
+    def note(self, name: str, fault: str, answer: dict[str, Any]) -> None:
+        """Counts an answer, and prints its violations."""
+        self.ran += answer["struck"]
+        self.missed += not answer["struck"]
+        if answer["unstable"]:
+            self.unstable += 1
+            text = f"(once, not again) {name} {fault}: {answer['violations'][0]}"
+            print(text, file=sys.stderr, flush=True)
+        elif answer["violations"]:
+            self.found[name] += 1
+            for text in answer["violations"]:
+                print(f"{name} {fault}: {text}", flush=True)
+            print(f"    {_again(name, fault)}", flush=True)
+        if "report" in answer:
+            print(answer["report"])
+
+    def conclude(self) -> None:
+        """Prints the sums."""
+        print(f"{self.ran} faults, {sum(self.found.values())} violations")
+        for name, count in self.found.most_common():
+            print(f"{count:6} {name}")
+        if self.missed or self.unstable:
+            text = f"{self.missed} calls did not come again, {self.unstable} violations did not"
+            print(text, file=sys.stderr)
+
+
 def campaign(options: argparse.Namespace, directory: Path) -> int:
     """Runs the faults that were asked for; returns the exit status."""
     names = [scenario.name for scenario in SCENARIOS]
@@ -432,8 +465,7 @@ def campaign(options: argparse.Namespace, directory: Path) -> int:
         if name not in names:
             raise Failure(f"there is no {name}; there are {', '.join(names)}")
     chosen = [one for one in SCENARIOS if not options.scenario or one.name in options.scenario]
-    found: Counter[str] = Counter()
-    ran = missed = unstable = 0
+    tally = Tally()
     with Pool(directory, 1 if options.fault else options.jobs) as pool:
         listed: dict[str, list[str]] = {}
         if not options.fault:
@@ -441,7 +473,7 @@ def campaign(options: argparse.Namespace, directory: Path) -> int:
                 name = request["scenario"]
                 listed[name] = answer["faults"]
                 for text in answer["violations"]:
-                    found[name] += 1
+                    tally.found[name] += 1
                     print(f"{name}: {text}", flush=True)
         if options.list:
             for scenario in chosen:
@@ -455,31 +487,13 @@ def campaign(options: argparse.Namespace, directory: Path) -> int:
         requests = [
             {"scenario": one.name, "fault": fault, "verbose": bool(options.fault)} for one, fault in jobs
         ]
-        for request, answer in pool.map(requests):
-            ran += answer["struck"]
-            missed += not answer["struck"]
-            name, fault = request["scenario"], request["fault"]
-            if answer["unstable"]:
-                unstable += 1
-                print(
-                    f"(once, not again) {name} {fault}: {answer['violations'][0]}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            elif answer["violations"]:
-                found[name] += 1
-                for text in answer["violations"]:
-                    print(f"{name} {fault}: {text}", flush=True)
-                print(f"    {_again(name, fault)}", flush=True)
-            if "report" in answer:
-                print(answer["report"])
-    total = sum(found.values())
-    print(f"{ran} faults, {total} violations")
-    for name, count in found.most_common():
-        print(f"{count:6} {name}")
-    if missed or unstable:
-        print(f"{missed} calls did not come again, {unstable} violations did not", file=sys.stderr)
-    return 1 if total else 0
+        try:
+            for request, answer in pool.map(requests):
+                tally.note(request["scenario"], request["fault"], answer)
+        finally:
+            # also of a campaign that is ended early
+            tally.conclude()
+    return 1 if tally.found else 0
 
 
 def _stop(_number: int, _frame: object) -> None:

@@ -188,20 +188,27 @@ class Observer:
 
     def put_back(self) -> None:
         """Takes down and removes all of ours."""
-        areas = read_swaps()
+        deadline = time.monotonic() + 10
+        while ours := self._ours(read_swaps()):
+            # it fails when another program was faster, and then is not needed
+            done = [subprocess.run(["swapoff", name], check=False, timeout=60) for name in ours]
+            if time.monotonic() > deadline:
+                raise OSError(f"{done[0].args[1]} stays active")
         for number in self.numbers():
-            if f"/dev/zram{number}" in areas:
-                subprocess.run(["swapoff", f"/dev/zram{number}"], check=True, timeout=60)
             remove_zram(number)
         self.made.clear()
-        varlib = tuple(f"{path}/" for path in (self.base, "/var/lib"))
-        for name in areas:
-            if name.startswith(varlib) and Path(name).exists():
-                subprocess.run(["swapoff", name], check=True, timeout=60)
         for name, value in self.zswap.items():
             (ZSWAP / name).write_text(f"{value}\n")
         for directory in (*self.roots.values(), Path("/run/ghostctl")):
             _empty(directory)
+
+    def _ours(self, areas: dict[str, Area]) -> list[str]:
+        devices = {f"/dev/zram{number}" for number in self.numbers()}
+        # in the namespace of the campaign, /var/lib is a directory of the campaign
+        places = (f"{self.base}/", "/var/lib/")
+        return [
+            name for name in areas if name in devices or (name.startswith(places) and os.path.exists(name))
+        ]
 
 
 def read_zswap() -> dict[str, str]:
