@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import shlex
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -47,9 +51,10 @@ class Terminal:
             assert time.monotonic() < deadline, self.screen()
             time.sleep(0.05)
 
-    def watch(self, seconds: int) -> int:
-        """Starts the view; its process."""
-        self.type(f"stty -a; {shlex.quote(str(GHOSTCTL))} status --watch={seconds}; echo status $?")
+    def watch(self, seconds: int, before: str = "") -> int:
+        """Starts the view, in a shell that does something before; its process."""
+        command = shlex.quote(f"{before}exec {shlex.quote(str(GHOSTCTL))} status --watch={seconds}")
+        self.type(f"stty -a; sh -c {command}; echo status $?")
         self.until(lambda: self.mode == "1 0" and "swap out" in self.screen())
         (shell,) = self("list-panes", "-F", "#{pane_pid}").split()
         return int(run("ps", "--ppid", shell, "-o", "pid=").split()[0])
@@ -159,6 +164,126 @@ def test_without_proc_swaps(terminal: Terminal) -> None:
     program = shlex.quote(str(GHOSTCTL))
     script = f"mount -t proc -o subset=pid proc /proc && {program} status --watch; echo status $?"
     terminal.type(f"unshare --mount sh -c {shlex.quote(script)}")
-    terminal.until(lambda: terminal.mode == "1 0" and "no active swap area" in terminal.screen())
+    terminal.until(lambda: "status 1" in terminal.screen())
+    assert "ghostctl: /proc/swaps: /proc is not mounted as a whole" in terminal.screen()
+
+
+@pytest.mark.parametrize("name", ["TSTP", "INT", "QUIT", "HUP", "TERM"])
+def test_a_signal_that_is_ignored_on_a_terminal(terminal: Terminal, name: str) -> None:
+    process = terminal.watch(3600, before=f"trap '' {name}; ")
+    if name in ("TSTP", "INT", "QUIT"):
+        terminal.key({"TSTP": "C-z", "INT": "C-c", "QUIT": "C-\\"}[name])
+    else:
+        os.kill(process, signal.Signals[f"SIG{name}"])
+    # which it would not get if it had ended or stopped
     terminal.key("q")
-    terminal.until(lambda: "status 0" in terminal.screen())
+    terminal.is_as_before()
+    assert "status 0" in terminal.screen()
+
+
+@pytest.mark.parametrize("name", ["INT", "QUIT", "HUP", "TERM", "TSTP"])
+def test_a_signal_that_is_ignored_without_a_terminal(name: str) -> None:
+    number = signal.Signals[f"SIG{name}"]
+    script = f"trap '' {name}; exec \"$@\""
+    with subprocess.Popen(
+        ["sh", "-c", script, "sh", GHOSTCTL, "status", "--watch", "0.1"],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout
+        blocks = 0
+        for line in process.stdout:
+            blocks += "written back" in line
+            if "written back" in line:
+                os.kill(process.pid, number)
+            if blocks == 3:
+                break
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_background_process_of_a_script_outlives_an_interrupt(tmp_path: Path) -> None:
+    """Which the shell has made ignore it."""
+    log = tmp_path / "log"
+    script = f": >{log}; {shlex.quote(str(GHOSTCTL))} status --watch 0.1 >>{log} & echo $!"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True) as shell:
+        assert shell.stdout
+        process = int(shell.stdout.readline())
+    try:
+        for blocks in (1, 2, 3):
+            deadline = time.monotonic() + WAIT
+            while log.read_text().count("written back") < blocks:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            os.kill(process, signal.SIGINT)
+    finally:
+        os.kill(process, signal.SIGKILL)
+
+
+@contextmanager
+def unread() -> Iterator[tuple[FileIO, subprocess.Popen[str]]]:
+    """The view on a terminal of which the test has the other end."""
+    fd, slave = pty.openpty()
+    with (
+        FileIO(fd, "r+") as master,
+        subprocess.Popen(
+            [GHOSTCTL, "status", "--watch=3600"],
+            stdin=slave,
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        os.close(slave)
+        try:
+            seen = b""
+            while b"swap out" not in seen:
+                seen += master.read(4096)
+            yield master, process
+        finally:
+            process.kill()
+
+
+def writes(process: subprocess.Popen[str]) -> bool:
+    """Whether it waits in a system call whose first argument is its standard output."""
+    return Path(f"/proc/{process.pid}/syscall").read_text().split()[1:2] == ["0x1"]
+
+
+def read_all(master: FileIO) -> bytes:
+    """What comes until the process has ended."""
+    seen = b""
+    with suppress(OSError):
+        while data := master.read(65536):
+            seen += data
+    return seen
+
+
+@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGWINCH])
+def test_a_signal_while_the_terminal_takes_nothing(number: signal.Signals) -> None:
+    require("root")
+    with unread() as (master, process):
+        deadline = time.monotonic() + WAIT
+        while not writes(process):
+            assert time.monotonic() < deadline
+            os.kill(process.pid, signal.SIGWINCH)
+        os.kill(process.pid, number)
+        master.write(b"q")
+        seen = read_all(master)
+        assert process.wait(WAIT) == 0, seen
+        assert process.stderr
+        assert process.stderr.read() == ""
+        # nothing stops it: its parent, in another session, could not continue it
+        times = 2 if number == signal.SIGTSTP else 1
+        assert seen.count(b"\x1b[?25h\x1b[?1049l") == times
+        assert seen.count(b"\x1b[?1049h\x1b[?25l") == times - 1
+        assert seen.endswith(b"\x1b[?25h\x1b[?1049l")
+
+
+def test_a_terminal_that_goes_away() -> None:
+    with unread() as (master, process):
+        master.close()
+        assert process.wait(WAIT) == 1
+        assert process.stderr
+        assert process.stderr.read() == "ghostctl: standard output: write error: Input/output error\n"

@@ -15,7 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 from .. import capacity, output, report, swaps, zswap
+from ..signals import is_ignored
 from ..sizes import human, page_size
+from . import terminate
 
 Describe = Callable[[list[swaps.Area]], list[str]]
 
@@ -64,7 +66,7 @@ def read_pressure(path: str = "/proc/pressure/memory") -> str | None:
     """Share of time in which tasks waited for memory (Documentation/accounting/psi.rst), in words."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
-            lines = [line.split() for line in file]
+            lines = [line.split() for line in file if not line.isspace()]
     except OSError:
         return None
     parts = []
@@ -77,7 +79,7 @@ def read_pressure(path: str = "/proc/pressure/memory") -> str | None:
 def _lines(describe: Describe, now: Snapshot, before: Snapshot) -> Iterator[str]:
     areas = swaps.read()
     yield from describe(areas)
-    state = zswap.read()
+    state = zswap.read_or_unknown()
     found = capacity.measure(areas, state)
     yield ""
     if found is not None and found.size:
@@ -101,17 +103,30 @@ class _Screen:
     def enter(self) -> None:
         with suppress(termios.error, OSError):
             self._saved = termios.tcgetattr(0)
-            tty.setcbreak(0)
+            # keeps what was typed already
+            tty.setcbreak(0, termios.TCSADRAIN)
         self._write(_ENTER)
 
     def leave(self) -> None:
-        self._write(_LEAVE)
-        if self._saved is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
+        try:
+            self._write(_LEAVE)
+        finally:
+            # a terminal that is gone has no settings
+            with suppress(termios.error):
+                if self._saved is not None:
+                    termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
+
+    def stop(self) -> None:
+        """What SIGTSTP does, with the terminal given back until SIGCONT comes."""
+        self.leave()
+        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, handler)
+        self.enter()
 
     def show(self, lines: list[str]) -> None:
+        columns, rows = _size()
         # one write(2) of whole lines that clear only what they do not cover: nothing flickers
-        columns, rows = os.get_terminal_size(sys.stdout.fileno())
         shown = [output.cut(report.escape(line), columns - 1) + _CLEAR_LINE for line in lines[:rows]]
         self._write(_HOME + "\n".join(shown) + _CLEAR_BELOW)
 
@@ -121,65 +136,72 @@ class _Screen:
         sys.stdout.flush()
 
 
+def _size() -> tuple[int, int]:
+    try:
+        columns, rows = os.get_terminal_size(sys.stdout.fileno())
+    except OSError:
+        columns = rows = 0
+    # a serial line says 0
+    return columns or 80, rows or 24
+
+
 @contextmanager
-def _signals(screen: _Screen) -> Iterator[int]:
-    """A descriptor that is readable after SIGWINCH; other signals give the terminal back first."""
+def _signals() -> Iterator[int]:
+    """A descriptor from which the numbers of SIGWINCH and SIGTSTP can be read, each one byte.
 
-    def stop(_signal: int, _frame: object) -> None:
-        screen.leave()
-        os.kill(os.getpid(), signal.SIGSTOP)
-        screen.enter()
-
-    def die(number: int, _frame: object) -> None:
-        screen.leave()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    old = signal.set_wakeup_fd(writing)
+    Their handlers do nothing themselves: they may run within a write to the terminal. What the parent
+    process has ignored stays ignored.
+    """
     handlers = {
+        signal.SIGWINCH: _do_nothing,
+        signal.SIGTSTP: _do_nothing,
+        signal.SIGQUIT: terminate,
+    }
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    old_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    old = {
         number: signal.signal(number, handler)
-        for number, handler in (
-            (signal.SIGWINCH, lambda *_: None),
-            (signal.SIGTSTP, stop),
-            (signal.SIGQUIT, die),
-            (signal.SIGHUP, die),
-        )
+        for number, handler in handlers.items()
+        if not is_ignored(number)
     }
     try:
         yield reading
     finally:
-        for number, handler in handlers.items():
+        for number, handler in old.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(old)
+        signal.set_wakeup_fd(old_fd)
         os.close(reading)
         os.close(writing)
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    pass
 
 
 def watch(seconds: float, describe: Describe) -> None:
     """Shows the view until q or a signal; on what is no terminal, one block each time."""
     poll = select.poll()
+    screen = _Screen()
     if not sys.stdout.isatty():
-        for lines in _frames(seconds, poll, describe):
+        for lines in _frames(seconds, poll, describe, screen.stop):
             print(*lines, "", sep="\n", flush=True)
         return
-    screen = _Screen()
     with ExitStack() as stack:
-        poll.register(stack.enter_context(_signals(screen)), select.POLLIN)
-        with suppress(FileNotFoundError):
+        poll.register(stack.enter_context(_signals()), select.POLLIN)
+        with suppress(OSError):
             # the kernel says POLLPRI when an area comes or goes
             poll.register(stack.enter_context(open(swaps.PROC_SWAPS, "rb", buffering=0)), select.POLLPRI)
-        if sys.stdin.isatty():
+        if os.isatty(0):
             poll.register(0, select.POLLIN)
+        stack.callback(screen.leave)
         screen.enter()
-        try:
-            for lines in _frames(seconds, poll, describe):
-                screen.show(lines)
-        finally:
-            screen.leave()
+        for lines in _frames(seconds, poll, describe, screen.stop):
+            screen.show(lines)
 
 
-def _frames(seconds: float, poll: select.poll, describe: Describe) -> Iterator[list[str]]:
+def _frames(
+    seconds: float, poll: select.poll, describe: Describe, stop: Callable[[], None]
+) -> Iterator[list[str]]:
     """What to show, each time that it is to be shown."""
     base = now = Snapshot.take()
     due = base.when
@@ -189,9 +211,21 @@ def _frames(seconds: float, poll: select.poll, describe: Describe) -> Iterator[l
             base, due = now, now.when + seconds
         for fd, event in poll.poll(max(due - time.monotonic(), 0) * 1000):
             if event & select.POLLIN:
-                typed = os.read(fd, 64)
-                if fd == 0 and (not typed or b"q" in typed.lower()):
+                data = _read(fd)
+                if fd == 0 and (not data or b"q" in data.lower()):
                     return
+                if fd != 0 and signal.SIGTSTP in data:
+                    stop()
+                    # what poll(2) has seen is long ago
+                    break
             elif event & select.POLLHUP:
                 return
         now = Snapshot.take()
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError:
+        # a terminal that is gone: the end of what is typed
+        return b""
