@@ -13,6 +13,7 @@ import importlib
 import marshal
 import os
 import pkgutil
+import select
 import signal
 import socket
 import struct
@@ -22,16 +23,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 LAZY = (
-    "construct",
-    "ctypes",
-    "importlib.metadata",
-    "json",
-    "psutil",
-    "pyudev",
-    "random",
-    "shutil",
-    "uuid",
-    "zlib",
+    *("click._textwrap", "construct", "ctypes", "difflib", "email.parser", "encodings.ascii"),
+    *("importlib.metadata", "json", "psutil", "pyudev", "random", "shutil", "uuid", "zlib"),
 )
 """What the program imports where it is used. What is missing here only takes longer."""
 
@@ -40,23 +33,36 @@ def main() -> NoReturn:
     requests = socket.socket(fileno=os.dup(0))
     _import_all()
     on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # nobody waits for the processes that wait for the commands
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # so that no fork looks for garbage among what all of them share
     gc.freeze()
+    commands: dict[int, tuple[int, int]] = {}
     while True:
-        data, files, _, _ = socket.recv_fds(requests, 1, 4)
-        if not data:
-            os._exit(0)
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            requests.close()
-            if not _is_command(*files):
+        for fd in select.select([requests.fileno(), *commands], [], [])[0]:
+            if fd in commands:
+                pid, answers = commands.pop(fd)
+                _answer(answers, os.waitpid(pid, 0)[1])
+                os.close(answers)
+                os.close(fd)
+                continue
+            data, files, _, _ = socket.recv_fds(requests, 1, 4)
+            if not data:
                 os._exit(0)
-            signal.signal(signal.SIGINT, on_interrupt)
-            _run()
-        for fd in files:
-            os.close(fd)
+            pid = os.fork()
+            if pid == 0:
+                requests.close()
+                signal.signal(signal.SIGINT, on_interrupt)
+                _become(*files[:3])
+                _run()
+            commands[os.pidfd_open(pid)] = pid, files[3]
+            _answer(files[3], pid)
+            for file in files[:3]:
+                os.close(file)
+
+
+def _answer(fd: int, number: int) -> None:
+    # nobody may be left to read it
+    with suppress(BrokenPipeError):
+        os.write(fd, struct.pack("=i", number))
 
 
 def _import_all() -> None:
@@ -66,21 +72,6 @@ def _import_all() -> None:
         # one that is broken must be so in the command that uses it, and only there
         with suppress(Exception):
             importlib.import_module(name)
-
-
-def _is_command(request: int, out: int, err: int, answers: int) -> bool:
-    """Forks; True in the child, which is the command. The parent comes back when that has ended."""
-    pid = os.fork()
-    if pid == 0:
-        _become(request, out, err)
-        return True
-    # which end when the command does, for whoever reads them
-    os.close(out)
-    os.close(err)
-    with suppress(BrokenPipeError):
-        os.write(answers, struct.pack("=i", pid))
-        os.write(answers, struct.pack("=i", os.waitpid(pid, 0)[1]))
-    return False
 
 
 def _become(request: int, out: int, err: int) -> None:
@@ -104,7 +95,7 @@ def _become(request: int, out: int, err: int) -> None:
     os.environb.update(environment)
     sys.argv = [os.fsdecode(arg) for arg in args]
     if kill_at:
-        sys.settrace(_Killer(tuple(files), kill_at, number))
+        _kill_before_line(tuple(files), kill_at, number)
 
 
 def _run() -> None:
@@ -120,22 +111,27 @@ def _run() -> None:
         raise
 
 
-class _Killer:
-    """Sends a signal to the own process before the nth different line of some files."""
+def _kill_before_line(files: tuple[str, ...], kill_at: int, number: int) -> None:
+    """Sends a signal to this process before the nth different line of some files."""
+    seen: set[tuple[str, int]] = set()
+    watched: dict[str, bool] = {}
 
-    def __init__(self, files: tuple[str, ...], kill_at: int, number: int) -> None:
-        self.files, self.kill_at, self.number = files, kill_at, number
-        self.seen: set[tuple[str, int]] = set()
+    def enter(frame: FrameType, _event: str, _arg: object) -> Any:
+        # called for every function, so a file is looked at once
+        name = frame.f_code.co_filename
+        if name not in watched:
+            watched[name] = name.endswith(files)
+        return line if watched[name] else None
 
-    def __call__(self, frame: FrameType, event: str, _arg: object) -> Any:
-        if not frame.f_code.co_filename.endswith(self.files):
-            return None
+    def line(frame: FrameType, event: str, _arg: object) -> Any:
         place = (frame.f_code.co_name, frame.f_lineno)
-        if event == "line" and place not in self.seen:
-            self.seen.add(place)
-            if len(self.seen) == self.kill_at:
-                os.kill(os.getpid(), self.number)
-        return self
+        if event == "line" and place not in seen:
+            seen.add(place)
+            if len(seen) == kill_at:
+                os.kill(os.getpid(), number)
+        return line
+
+    sys.settrace(enter)
 
 
 if __name__ == "__main__":
