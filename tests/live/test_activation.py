@@ -1,0 +1,456 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is checked before swapon(2) and swapoff(2); zswap and the list of areas are the tests' own in some."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import inspect
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import oscalls
+import pytest
+from machine import is_active, require, run, swap_file
+from zramdevices import LABEL, PAGE, labelled, make_ghost
+
+from ghostctl import (
+    activation,
+    areas,
+    backends,
+    capacity,
+    deactivation,
+    errors,
+    ghostfile,
+    ghostwrite,
+    header,
+    kernel,
+    report,
+    rundir,
+    swaps,
+    zswap,
+)
+from ghostctl.activation import Request
+from ghostctl.swaps import Area
+
+PARAMETERS = "sys/module/zswap/parameters"
+MIB = 1 << 20
+
+
+class Fake(backends.Backend):
+    """A backend of this test's: a kernel that takes ghosts, for what comes before it is asked."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        self.reason = reason
+
+    def unavailable(self) -> str | None:
+        return self.reason
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where zswap and the list of areas are looked for: zswap is off, with a pool of 10 MiB, and no area."""
+    root = tmp_path / "root"
+    (root / PARAMETERS).mkdir(parents=True)
+    (root / PARAMETERS / "enabled").write_text("N\n")
+    (root / PARAMETERS / "max_pool_percent").write_text("10\n")
+    (root / "proc").mkdir()
+    (root / "proc/meminfo").write_text(f"MemTotal: {100 << 10} kB\nZswap: 0 kB\nZswapped: 0 kB\n")
+    # the kernel takes a line end as the end of the value
+    write_attribute = kernel.write_attribute
+    monkeypatch.setattr(kernel, "write_attribute", lambda path, value: write_attribute(path, f"{value}\n"))
+    for function in (zswap.read, zswap.apply, zswap.put_back, inspect.unwrap(zswap.applied)):
+        monkeypatch.setattr(function, "__defaults__", (str(root),))
+    listed(root)
+    monkeypatch.setattr(swaps.read, "__defaults__", (str(root / "proc/swaps"),))
+    return root
+
+
+def listed(root: Path, *lines: str) -> None:
+    text = "\n".join(("Filename Type Size Used Priority", *lines))
+    (root / "proc/swaps").write_text(f"{text}\n")
+
+
+def zswap_is(root: Path) -> str:
+    return (root / PARAMETERS / "enabled").read_text().strip()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[ghostfile.File]:
+    with ghostfile.look(str(make_ghost(tmp_path / "ghost"))) as opened:
+        yield opened
+
+
+def through_zswap(file: ghostfile.File, request: Request, backend: backends.Backend | None = None) -> None:
+    with activation._zswap_for(file, request, backend or Fake()):
+        pass
+
+
+# -- zswap
+
+
+def test_zswap_off_is_an_error(machine: Path, file: ghostfile.File) -> None:
+    with pytest.raises(errors.Unsupported) as caught:
+        through_zswap(file, Request())
+    assert str(caught.value) == f"{file.path}: zswap is off, so nothing could be swapped to a ghost"
+    assert "--enable-zswap" in str(caught.value.hint)
+    assert zswap_is(machine) == "N"
+
+
+def test_zswap_off_with_force(
+    machine: Path, file: ghostfile.File, capsys: pytest.CaptureFixture[str]
+) -> None:
+    through_zswap(file, Request(force=True))
+    assert "warning: zswap is off" in capsys.readouterr().err
+    assert zswap_is(machine) == "N"
+
+
+def test_zswap_on(machine: Path, file: ghostfile.File, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / PARAMETERS / "enabled").write_text("Y\n")
+    through_zswap(file, Request())
+    through_zswap(file, Request(enable_zswap=True))
+    assert capsys.readouterr().err == ""
+    assert zswap_is(machine) == "Y"
+
+
+def test_zswap_is_turned_on(machine: Path, file: ghostfile.File) -> None:
+    with activation._zswap_for(file, Request(enable_zswap=True), Fake()):
+        assert zswap_is(machine) == "Y"
+    assert zswap_is(machine) == "Y"
+
+
+@pytest.mark.parametrize("why", [errors.Unsupported("no"), KeyboardInterrupt()])
+def test_and_off_again_when_the_ghost_is_refused(
+    machine: Path, file: ghostfile.File, why: BaseException
+) -> None:
+    def refused() -> None:
+        with activation._zswap_for(file, Request(enable_zswap=True), Fake()):
+            assert zswap_is(machine) == "Y"
+            raise why
+
+    with pytest.raises(type(why)):
+        refused()
+    assert zswap_is(machine) == "N"
+
+
+def test_no_zswap_at_all(machine: Path, file: ghostfile.File, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / PARAMETERS).rename(machine / "gone")
+    for request in (Request(), Request(enable_zswap=True)):
+        with pytest.raises(errors.Unsupported, match="this kernel has no zswap"):
+            through_zswap(file, request)
+    through_zswap(file, Request(force=True))
+    assert "warning: this kernel has no zswap" in capsys.readouterr().err
+
+
+def test_who_needs_no_zswap(machine: Path, file: ghostfile.File, capsys: pytest.CaptureFixture[str]) -> None:
+    through_zswap(file, Request(enable_zswap=True), backends.get("zram"))
+    # nor does one that will refuse anyway, for a better reason
+    through_zswap(file, Request(enable_zswap=True), Fake("this kernel has none"))
+    assert zswap_is(machine) == "N"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "prio", "other", "before", "advice"),
+    [
+        # 10 MiB at the assumed 3:1 hold 30
+        (40 * MIB, 10, "", "file 1024 0 5", f"resize --cycle {{}} {30 * MIB}, or"),
+        (40 * MIB, 10, "/h ghost 35840 0 5", "file 1024 0 5", None),
+        (30 * MIB, 10, "", "file 1024 0 5", ""),
+        (31 * MIB, 10, "", "partition 1024 0 9", f"resize --cycle {{}} {30 * MIB}, or"),
+        (40 * MIB, 10, "", "file 1024 0 10", ""),
+        (40 * MIB, 10, "", "file 1024 0 11", ""),
+        (40 * MIB, 10, "", "ghost 1024 0 5", ""),
+    ],
+)
+def test_a_ghost_larger_than_the_pool_above_a_real_area(
+    machine: Path,
+    file: ghostfile.File,
+    capsys: pytest.CaptureFixture[str],
+    size: int,
+    prio: int,
+    other: str,
+    before: str,
+    advice: str | None,
+) -> None:
+    (machine / PARAMETERS / "enabled").write_text("Y\n")
+    kind, _, _, lower = before.split()
+    real = areas.Active(Area("/real", kind, 1024, 0, int(lower)), "/real")
+    lines = [f"/real {before}", f"xswap0 xswap {size >> 10} 0 {prio}", *filter(None, [other])]
+    listed(machine, *lines)
+    directory = machine / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rundir, "PATH", str(directory))
+        have = file.require_header()
+        rundir.write_record("xswap0", rundir.Record("", have.uuid_text, file.path))
+        activation._warn_pool(file, [real])
+    err = capsys.readouterr().err
+    if advice == "":
+        assert err == ""
+        return
+    assert "warning: is above /real and declares more than zswap's pool can hold (about 30 MiB)" in err
+    text = advice.format(file.path) if advice else "hint: give it a lower priority"
+    assert text in err
+
+
+def test_a_priority_of_the_kernels_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    activation.warn_automatic_priority("/g", [])
+    assert capsys.readouterr().err == ""
+    activation.warn_automatic_priority("/g", ["/a", "/b"])
+    assert "/g: warning: has no priority and will outrank /a, /b, which come later" in capsys.readouterr().err
+
+
+# -- memory
+
+
+def test_memory_for_the_slots(file: ghostfile.File, capsys: pytest.CaptureFixture[str]) -> None:
+    available = kernel.read_meminfo()["MemAvailable"]
+    activation._check_slot_memory(file, available // 2, False)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(errors.NoMemory, match="its slots take about") as caught:
+        activation._check_slot_memory(file, available * 2, False)
+    assert caught.value.hint == f"ghostctl resize {file.path} SIZE, or --force"
+    activation._check_slot_memory(file, available * 2, True)
+    assert f"{file.path}: warning: declares 4 MiB: its slots take about" in capsys.readouterr().err
+    have = file.require_header()
+    zram = backends.get("zram")
+    assert activation.slot_memory(have, zram) - activation.slot_memory(have, Fake()) == 16 * have.pages
+
+
+# -- /run/ghostctl
+
+
+def test_another_process_at_work_on_the_same_file(
+    file: ghostfile.File, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for, then given up; what is right already needs no lock."""
+    require("root")
+    monkeypatch.setattr(rundir, "PATH", str(tmp_path / "run"))
+    monkeypatch.setattr(rundir, "_LOCK_TRIES", 1)
+    monkeypatch.setattr(rundir, "_LOCK_PAUSE", 0)
+    path = Path(file.path)
+    with contextlib.ExitStack() as stack:
+        for st in (path.stat(), path.parent.stat()):
+            stack.enter_context(rundir.locked(rundir.lock_name(st), "test"))
+        with pytest.raises(
+            errors.Busy, match=f"{path}: another process of ghostctl is at work on it"
+        ) as caught:
+            activation.activate(str(path), Request(backend="zram"))
+        assert errors.exit_status(caught.value) == 6
+        same = ghostwrite.Request(file.require_header(), if_needed=True)
+        assert ghostwrite.create(str(path), same).changed is False
+        other = ghostwrite.Request(header.declare(file.require_header(), 99), if_needed=True)
+        with pytest.raises(errors.Busy, match="another process"):
+            ghostwrite.create(str(path), other)
+
+
+def test_a_full_run(ghost: Path, tmpfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither notes nor locks can be written there; zram needs none of them."""
+    (tmpfs / "run").mkdir(mode=0o700)
+    (tmpfs / "run/zram.lock").touch()
+    monkeypatch.setattr(rundir, "PATH", str(tmpfs / "run"))
+    with (tmpfs / "full").open("wb", buffering=0) as full, contextlib.suppress(OSError):
+        while full.write(bytes(1 << 16)):
+            pass
+    with pytest.raises(OSError, match="No space left on device"):
+        (tmpfs / "run/zram.lock").write_bytes(b"1")
+    activation.activate(str(ghost), Request(backend="zram"))
+    actives = areas.read()
+    found = areas.find(str(ghost), actives)
+    # what has to be remembered there names its file
+    with oscalls.raises(errno.ENOSPC, tmpfs / "run/xswap7"):
+        rundir.write_record("xswap7", rundir.Record("1", None, str(ghost)))
+    deactivation.deactivate(found, actives)
+    assert labelled() == set()
+
+
+# -- ordinary areas
+
+
+def test_what_an_ordinary_area_is_refused_for(tmp_path: Path) -> None:
+    require("root")
+    have = header.ghost(256, PAGE, uuid=bytes(range(16)))
+    path = tmp_path / "swap"
+
+    def refusal(page: bytes, size: int, request: Request = Request()) -> errors.Error:  # noqa: B008
+        path.write_bytes(page.ljust(size, b"\0"))
+        with pytest.raises(errors.Error) as caught:
+            activation.activate(str(path), request)
+        return caught.value
+
+    error = refusal(header.pack(header.ghost(256, 8192, uuid=bytes(range(16)))), 256 * 8192)
+    assert f"made for pages of 8192 bytes, this kernel has {PAGE}" in str(error)
+    assert error.hint == f"swapon --fixpgsz {path}"
+    error = refusal(header.pack(have._replace(magic=b"S1SUSPEND\0")), 256 * PAGE)
+    assert (type(error), "holds a hibernation image" in str(error)) == (errors.Busy, True)
+    error = refusal(header.pack(have), 256 * PAGE - 1)
+    assert f"has {256 * PAGE - 1} bytes but declares {256 * PAGE}" in str(error)
+    assert error.hint == f"ghostctl mkghost --force -s {256 * PAGE} {path}"
+    error = refusal(header.pack(header.ghost(256, PAGE, bare=True)), 2 * PAGE)
+    assert error.hint is None
+    error = refusal(header.pack(have), 256 * PAGE, Request(backend="zram"))
+    assert (type(error), "not a ghost: it is a swap file" in str(error)) == (errors.NotAGhost, True)
+    error = refusal(b"text\n", 5)
+    assert type(error) is errors.NotAGhost
+
+
+def test_why_a_file_is_invalid(swap_dir: Path, tmpfs: Path) -> None:
+    """The kernel says EINVAL for each of them."""
+    for path, why in (
+        (swap_dir / "holes", "the file has holes"),
+        (tmpfs / "swap", "swaps to a file on tmpfs"),
+    ):
+        path.write_bytes(header.pack(header.ghost(64, PAGE, bare=True)))
+        os.truncate(path, 64 * PAGE)
+        with pytest.raises(errors.Error, match="Invalid argument") as caught:
+            activation.activate(str(path), Request())
+        assert why in str(caught.value.hint)
+        assert caught.value.path == str(path)
+
+
+def test_owner_and_mode(swap_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = swap_file(swap_dir / "swap")
+    for mode, owner, warnings in (
+        (0o600, 0, []),
+        (0o640, 0, ["permissions 0640"]),
+        (0o600, 1, ["file owner 1"]),
+    ):
+        path.chmod(mode)
+        os.chown(path, owner, 0)
+        activation.activate(str(path), Request())
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == len(warnings), lines
+        assert all(warning in line for warning, line in zip(warnings, lines, strict=True))
+        run("swapoff", path)
+
+
+def test_a_damaged_ghost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_ghost(tmp_path / "ghost")
+    page = bytearray(path.read_bytes())
+    page[1232] ^= 1
+    path.write_bytes(page)
+    with ghostfile.look(str(path)) as file:
+        with pytest.raises(errors.Error, match="CRC of the ghost tag") as caught:
+            activation._check_header(file, False)
+        assert caught.value.hint == f"ghostctl verify {path}"
+        activation._check_header(file, True)
+    assert "warning: CRC of the ghost tag" in capsys.readouterr().err
+
+
+def test_fixpgsz(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    require("root")
+    have = header.ghost(512, 8192, uuid=bytes(range(16)), label=LABEL.encode())
+    ghost.write_bytes(header.pack(have))
+    with pytest.raises(errors.Error, match=f"made for pages of 8192 bytes, this kernel has {PAGE}") as caught:
+        activation.activate(str(ghost), Request(backend="zram"))
+    assert caught.value.hint == "--fixpgsz rewrites it"
+    assert ghost.stat().st_size == 8192
+    activation.activate(str(ghost), Request(backend="zram", fix_page_size=True))
+    assert "warning: made for pages of 8192 bytes: rewritten for" in capsys.readouterr().err
+    with ghostfile.look(str(ghost)) as file:
+        new = file.require_header()
+    assert (new.page_size, new.size, new.label, new.uuid) == (PAGE, have.size, have.label, have.uuid)
+    actives = areas.read()
+    deactivation.deactivate(areas.find(str(ghost), actives), actives)
+
+
+# -- off
+
+
+def test_pages_that_fit_nowhere() -> None:
+    available = kernel.read_meminfo()["MemAvailable"]
+    gone = areas.Active(Area("/nonesuch", "file", available >> 9, available >> 9, 1), "/nonesuch")
+    for others in ([], [gone]):
+        with pytest.raises(errors.NoMemory, match="are in use: more than available memory") as caught:
+            deactivation.deactivate(gone, others)
+        assert caught.value.path == "/nonesuch"
+    # room elsewhere, or by force: then swapoff(2) is tried
+    large = areas.Active(gone.area._replace(name="/large", used_kib=0), "/large")
+    with oscalls.raises(errno.ENOENT, "/nonesuch"):
+        deactivation.deactivate(gone, [gone, large])
+    with oscalls.raises(errno.ENOENT, "/nonesuch"):
+        deactivation.deactivate(gone, [], force=True)
+
+
+def test_an_empty_ghost_is_no_room_for_a_full_area(machine: Path) -> None:
+    available = kernel.read_meminfo()["MemAvailable"]
+    full = areas.Active(Area("/nonesuch", "file", available >> 9, available >> 9, 1), "/nonesuch")
+    ghost = areas.Active(Area("/ghost", "ghost", available >> 8, 0, 2), "/ghost", "file", "/ghost")
+    assert capacity.room([ghost], zswap.read(), available) == 0
+    with pytest.raises(errors.NoMemory):
+        deactivation.deactivate(full, [full, ghost])
+    assert zswap_is(machine) == "N"
+
+
+def test_a_doubt_is_not_taken_down() -> None:
+    """swapoff(2) alone would leave behind what may have been set up for it."""
+    one = areas.Active(Area("/nonesuch", "file", 1, 0, 1), "/nonesuch")
+    with pytest.raises(errors.Error, match="cannot tell what it was made for: /nonesuch: Input") as caught:
+        deactivation.deactivate(
+            one._replace(doubt=OSError(errno.EIO, os.strerror(errno.EIO), "/nonesuch")), []
+        )
+    assert caught.value.path == "/nonesuch"
+    # a user may not do it anyway, and swapoff(2) says so
+    with oscalls.raises(errno.ENOENT, "/nonesuch"):
+        deactivation.deactivate(one._replace(doubt=PermissionError(errno.EACCES, "no", "/nonesuch")), [])
+
+
+def test_whether_an_area_is_still_there(machine: Path) -> None:
+    area = Area("/a", "file", 1024, 0, 1)
+    assert deactivation.is_active(area) is False
+    listed(machine, "/a file 1024 7 1")
+    assert deactivation.is_active(area) is True
+    listed(machine, "/a file 1024 7 2")
+    assert deactivation.is_active(area) is False
+    (machine / "proc/swaps").unlink()
+    assert deactivation.is_active(area) is None
+    (machine / "proc/swaps").mkdir()
+    assert deactivation.is_active(area) is None
+
+
+def test_progress(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in use, from another thread, until the area is down; a list that cannot be read is no end."""
+    monkeypatch.setattr(deactivation, "_INTERVAL", 0.001)
+    area = Area("/a", "file", 1024, 900, 1)
+    seen: list[int] = []
+    came = threading.Event()
+
+    def progress(used: int) -> None:
+        seen.append(used)
+        came.set()
+
+    def wait() -> None:
+        came.clear()
+        assert came.wait(10)
+
+    (machine / "proc/swaps").unlink()
+    threads = threading.active_count()
+    with deactivation._watched(area, progress):
+        listed(machine, "/b file 1024 5 1", "/a file 1024 800 1")
+        wait()
+        listed(machine, "/a file 1024 700 1")
+        while seen[-1] != 700 << 10:
+            wait()
+    assert threading.active_count() == threads
+    assert set(seen) == {800 << 10, 700 << 10}
+    with deactivation._watched(area, None):
+        assert threading.active_count() == threads
+
+
+def test_off_asks_for_protection_from_the_oom_killer(
+    swap_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it begins; root of a container may not, and goes on without."""
+    path = swap_file(swap_dir / "swap")
+    run("swapon", path)
+    score = Path("/proc/self/oom_score_adj")
+    monkeypatch.setattr(report, "verbosity", 1)
+    actives = areas.read()
+    deactivation.deactivate(areas.find(str(path), actives), actives)
+    refused = f"ghostctl: {score}: Permission denied"
+    lines = [line for line in capsys.readouterr().err.splitlines() if line == refused or "swapoff(" in line]
+    assert lines[-1] == f"ghostctl: swapoff('{path}')"
+    assert score.read_text() == "-1000\n" or lines[0] == refused
+    assert not is_active(path)
