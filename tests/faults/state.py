@@ -8,6 +8,7 @@ import re
 import stat
 import struct
 import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -152,10 +153,17 @@ class Observer:
         self.made = (self.made | made) - removed
 
     def numbers(self) -> list[int]:
-        """Our devices: made in a traced run, or with our UUID in their header."""
-        there = zram_numbers()
-        self.made &= set(there)
-        return [n for n in there if n in self.made or _first_page(n)[1036:1052] == self.uuid]
+        """Our devices: with our UUID in their header, or made in a traced run and still without one.
+
+        A number alone says nothing: another program may have removed the device and made a new one.
+        """
+        self.made &= set(zram_numbers())
+        pages = {number: _first_page(number) for number in zram_numbers()}
+        return [
+            number
+            for number, page in pages.items()
+            if page[1036:1052] == self.uuid or (number in self.made and not page.strip(b"\0"))
+        ]
 
     def read(self) -> State:
         """The state now."""
@@ -195,7 +203,8 @@ class Observer:
             if time.monotonic() > deadline:
                 raise OSError(f"{done[0].args[1]} stays active")
         for number in self.numbers():
-            remove_zram(number)
+            if not _remove(number):
+                print(f"/dev/zram{number} stays: another program has it open", file=sys.stderr)
         self.made.clear()
         for name, value in self.zswap.items():
             (ZSWAP / name).write_text(f"{value}\n")
@@ -216,18 +225,17 @@ def read_zswap() -> dict[str, str]:
     return {path.name: path.read_text().strip() for path in ZSWAP.iterdir()}
 
 
-def remove_zram(number: int) -> None:
-    """Removes a device; somebody else may be looking at it for a moment."""
+def _remove(number: int) -> bool:
+    """Removes a zram device; another program may look at it for a moment."""
     deadline = time.monotonic() + 10
-    while True:
+    while time.monotonic() < deadline:
         try:
             _HOT_REMOVE.write_text(str(number))
-            return
         except OSError:
-            if not Path(f"/sys/block/zram{number}").exists():
-                return
-            if time.monotonic() > deadline:
-                raise
+            if Path(f"/sys/block/zram{number}").exists():
+                continue
+        return True
+    return False
 
 
 def _empty(directory: Path) -> None:
