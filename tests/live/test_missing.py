@@ -183,8 +183,8 @@ TABLE = [
         f"status-old | 1 | {NO_LIST}",
         f"plan | 1 | {NO_LIST}",
         f"fstab-check | 1 | {NO_LIST}",
-        "fstab-add | 0 | | x-ghost.size=1M | fstab: 3",
-        "fstab-remove | 0 | | x-ghost.size=64M | fstab: 1",
+        "fstab-add | 0 | | x-ghost.size=1M | fstab: 4",
+        "fstab-remove | 0 | | x-ghost.size=64M | fstab: 2",
         "fstab-ensure",
         "zswap | 0 | | max_pool_percent",
         "zswap-set",
@@ -227,7 +227,7 @@ TABLE = [
         "mkghost-force | 0 | | Setting up | old: 32M None",
         "on | 0 | | | plain: on",
         "off | 0 | | | area: off",
-        "fstab-add | 0 | | x-ghost.size=1M | fstab: 3",
+        "fstab-add | 0 | | x-ghost.size=1M | fstab: 4",
     ),
     # labels and UUIDs are in headers, too
     *cells(
@@ -278,7 +278,7 @@ TABLE = [
         "status-quiet | 4",
         "status-quiet-old | 4",
         f"zswap-set | 4 | {DENIED}",
-        f"fstab-list | 0 | | {ONLY_ROOT}",
+        f"fstab-list | 0 | | {ONLY_ROOT} & /quiet",
         "fstab-check | 4 | | only root can look at it",
         f"fstab-ensure | 4 | {DENIED}",
     ),
@@ -291,7 +291,8 @@ class There:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.names = {
-            name: directory / name for name in ("new", "old", "ghost", "plain", "area", "fstab", "own")
+            name: directory / name
+            for name in ("new", "old", "ghost", "quiet", "plain", "area", "fstab", "own")
         }
         for path in (directory, directory.parent):
             path.chmod(0o755)
@@ -301,6 +302,7 @@ class There:
         for path in (self.make("old", own / "old"), own):
             os.chown(path, 65534, 65534)
         self.make("ghost", self.names["ghost"])
+        self.make("old", self.names["quiet"])
         for name in ("plain", "area"):
             swap_file(self.names[name])
         self.words = {name: str(path) for name, path in self.names.items()}
@@ -341,6 +343,7 @@ class There:
             path.unlink(missing_ok=True)
         self.names["fstab"].write_text(
             "{old} none swap nofail,noauto,pri=5,x-ghost.size=64M 0 0\n"
+            "{quiet} none swap nofail,noauto 0 0\n"
             "{ghost} none swap nofail,pri=32767,x-ghost.size=4M,x-ghost.fallback=zram 0 0\n".format(
                 **self.names
             )
