@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import shlex
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -222,9 +224,10 @@ def test_a_background_process_of_a_script_outlives_an_interrupt(tmp_path: Path) 
 
 
 @contextmanager
-def unread() -> Iterator[tuple[FileIO, subprocess.Popen[str]]]:
+def unread(rows: int = 30, columns: int = 100) -> Iterator[tuple[FileIO, subprocess.Popen[str]]]:
     """The view on a terminal of which the test has the other end."""
     fd, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (rows, columns))
     with (
         FileIO(fd, "r+") as master,
         subprocess.Popen(
@@ -240,6 +243,7 @@ def unread() -> Iterator[tuple[FileIO, subprocess.Popen[str]]]:
         try:
             seen = b""
             while b"swap out" not in seen:
+                assert select.select([master], [], [], WAIT)[0], seen
                 seen += master.read(4096)
             yield master, process
         finally:
@@ -255,7 +259,7 @@ def read_all(master: FileIO) -> bytes:
     """What comes until the process has ended."""
     seen = b""
     with suppress(OSError):
-        while data := master.read(65536):
+        while select.select([master], [], [], WAIT)[0] and (data := master.read(65536)):
             seen += data
     return seen
 
@@ -287,3 +291,25 @@ def test_a_terminal_that_goes_away() -> None:
         assert process.wait(WAIT) == 1
         assert process.stderr
         assert process.stderr.read() == "ghostctl: standard output: write error: Input/output error\n"
+
+
+def test_a_terminal_that_does_not_know_its_size() -> None:
+    """Such as a serial line."""
+    with unread(0, 0) as (master, process):
+        master.write(b"q")
+        assert process.wait(WAIT) == 0
+
+
+def test_what_is_typed_before_the_view_is_there() -> None:
+    fd, slave = pty.openpty()
+    with FileIO(fd, "r+") as master, FileIO(slave, "r+") as terminal:
+        master.write(b"q")
+        done = subprocess.run(
+            [GHOSTCTL, "status", "--watch=3600"],
+            stdin=terminal,
+            stdout=terminal,
+            timeout=WAIT,
+            check=False,
+            start_new_session=True,
+        )
+    assert done.returncode == 0
