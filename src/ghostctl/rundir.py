@@ -82,8 +82,18 @@ def _wait(fd: int, what: str) -> None:
 @contextmanager
 def locked(name: str, what: str) -> Iterator[None]:
     """Keeps other processes of root's away from `what`, by the lock `name`. Raises `Busy` if it is taken."""
-    with _locked(name, what):
-        yield
+    while True:
+        with _locked(name, what) as fd:
+            if fd is not None and not os.fstat(fd).st_nlink:
+                # whoever had the lock has removed its file, and the next one has another
+                continue
+            try:
+                yield
+            finally:
+                if fd is not None:
+                    with suppress(OSError):
+                        os.unlink(os.path.join(PATH, f"{name}.lock"))
+            return
 
 
 class Change:
@@ -100,7 +110,8 @@ class Change:
         """The names that existed before a change that was never completed; None when there was none."""
         if self._fd is None:
             return None
-        data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
+        with naming(PATH):
+            data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
         # the line end tells a whole note from one that a kill cut off, before anything was changed
         return data.split() if data.endswith("\n") else None
 
