@@ -98,6 +98,7 @@ def test_lines_of_kernels() -> None:
         b"/a\\000b file 1 2 3",
         b"/a file " + b"9" * 400 + b" 2 3",
         b"/a file 1 2 " + b"9" * 5000,
+        b"/a file " + b"9" * 21 + b" 2 3",
     ],
 )
 def test_what_is_no_line(line: bytes) -> None:
@@ -139,6 +140,11 @@ def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(errors.Error, match="is not the kernel's list of areas") as caught:
             swaps.read(str(path))
         assert caught.value.path == str(path)
+
+
+def test_the_largest_number_of_a_kernel() -> None:
+    (area,) = swaps.parse(HEAD + b"/a file %d 0 0\n" % (2**64 - 1))
+    assert area.size_kib == 2**64 - 1
 
 
 def test_sizes() -> None:
