@@ -94,7 +94,7 @@ def _why_denied(file: File, error: PermissionError, active: int) -> Error | Perm
     return Denied(
         str(error.strerror),
         path=file.path,
-        hint="this root may not: it is one of a container or user namespace, or a seccomp filter forbids it",
+        hint=backends.WHY_DENIED,
     )
 
 
@@ -227,23 +227,18 @@ def _check_slot_memory(file: File, needed: int, force: bool) -> None:
 @contextmanager
 def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Iterator[None]:
     """Checks zswap, or turns it on, and off again when the backend then cannot activate the ghost."""
-    state = zswap.read() if backend.needs_zswap else None
-    if (
-        not backend.needs_zswap
-        or (state is not None and state.enabled)
-        # the refusal that is about to come has a reason that zswap would not cure
-        or backend.unavailable() is not None
-    ):
+    # a refusal that is about to come has a reason that zswap would not cure
+    if not backend.needs_zswap or backend.unavailable() is not None:
+        yield
+        return
+    state = zswap.read_or_unknown() if request.force else zswap.read()
+    if state is not None and state.enabled:
         yield
         return
     if state is not None and request.enable_zswap:
-        old = zswap.apply({"enabled": "Y"})
-        report.trace("zswap turned on")
-        try:
+        with zswap.applied({"enabled": "Y"}):
+            report.trace("zswap turned on")
             yield
-        except BaseException:
-            zswap.apply(old)
-            raise
         return
     if state is None:
         what, hint = "this kernel has no zswap, so nothing could be swapped to a ghost", None
@@ -261,7 +256,7 @@ def _warn_pool(file: File, before: Sequence[Active]) -> None:
 
     now = areas.read()
     own = areas.active(file, now)
-    found = capacity.measure([one.area for one in now], zswap.read())
+    found = capacity.measure([one.area for one in now], zswap.read_or_unknown())
     if own is None or found is None or found.holds is None:
         return
     below = [one.area.name for one in before if not one.area.is_ghost and one.area.prio < own.area.prio]

@@ -79,7 +79,7 @@ def pool_holds(state: Zswap | None) -> int | None:
 
     0 without zswap or with zswap off; None where the limit of the pool is not known.
     """
-    if state is None or not state.enabled:
+    if state is None or state.enabled is False:
         return 0
     if state.pool_limit is None:
         return None

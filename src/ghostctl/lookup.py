@@ -75,9 +75,9 @@ def resolve(spec: str, actives: Sequence[Active] = (), fstab_path: str = fstab.P
         raise Error(f"is ambiguous: {' and '.join(sorted(matches.values()))} have it", path=spec)
     if matches:
         return next(iter(matches.values()))
-    if denied:
-        who = "cannot tell" if os.geteuid() == 0 else "only root can tell"
-        raise Denied(f"{who}: {', '.join(dict.fromkeys(denied))} cannot be read", path=spec)
+    # what root may not read, by a device cgroup for example, it cannot swap to either
+    if denied and os.geteuid() != 0:
+        raise Denied(f"only root can tell: {', '.join(dict.fromkeys(denied))} cannot be read", path=spec)
     if not os.path.isdir("/sys/class/block"):
         raise Error("cannot tell: /sys is not mounted, which lists the block devices", path=spec)
     raise NotFound("no such swap area", path=spec)

@@ -8,7 +8,7 @@ import click
 from .. import areas, ghostfile, ghostwrite, output
 from ..report import escape
 from . import options
-from .options import define, json_option, locate
+from .options import Parsed, define, json_option, locate
 
 
 @define("label")
@@ -16,11 +16,10 @@ from .options import define, json_option, locate
 @click.option(
     "-L",
     "--label",
-    type=options.label,
-    metavar="LABEL",
+    type=Parsed(options.label, "LABEL"),
     help="New label, at most 15 bytes of UTF-8; empty removes it.",
 )
-@click.option("-U", "--uuid", type=options.uuid, metavar="UUID", help="New UUID, or clear, random, time.")
+@click.option("-U", "--uuid", type=Parsed(options.uuid, "UUID"), help="New UUID, or clear, random, time.")
 @json_option
 def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -> None:
     """Show or change label and UUID.

@@ -11,7 +11,7 @@ import click
 from .. import ghostwrite, header, kernel, output, report, sizes
 from ..errors import UsageError
 from . import options
-from .options import define, json_option
+from .options import Parsed, define, json_option
 
 _SLOT_MEMORY_SHARE = 10
 
@@ -29,20 +29,18 @@ def _page_size(text: str) -> int:
 @click.option(
     "-s",
     "--size",
-    type=sizes.parse,
-    metavar="SIZE",
+    type=Parsed(sizes.parse, "SIZE"),
     required=True,
     help="Size that the area declares: 16G, 50%, ram/2 …",
 )
-@click.option("-L", "--label", type=options.label, metavar="LABEL", help="Label, at most 15 bytes of UTF-8.")
+@click.option("-L", "--label", type=Parsed(options.label, "LABEL"), help="Label, at most 15 bytes of UTF-8.")
 @click.option(
-    "-U", "--uuid", type=options.uuid, metavar="UUID", help="UUID, or clear, random (default), time."
+    "-U", "--uuid", type=Parsed(options.uuid, "UUID"), help="UUID, or clear, random (default), time."
 )
 @click.option(
     "-p",
     "--pagesize",
-    type=_page_size,
-    metavar="SIZE",
+    type=Parsed(_page_size, "SIZE"),
     help="Page size, 4K to 128K (default: this kernel's).",
 )
 @click.option(

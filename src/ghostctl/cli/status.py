@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import areas, blockdev, ghostfile, kernel, output, report, sizes, swaps
+from .. import output, report, sizes, swaps
 from ..errors import Error, UsageError, exit_status
 from ..output import Column
 from .options import Parsed, area_specs, define, json_option
 
 if TYPE_CHECKING:
-    from .. import zswap
+    from .. import areas, zswap
 
 
 class _Row:
@@ -27,16 +27,22 @@ class _Row:
 
     @cached_property
     def active(self) -> areas.Active:
+        from .. import areas
+
         return areas.look_at(self.area)
 
     @property
     def ghost(self) -> str | None:
         """Empty without permission, too."""
+        from .. import areas
+
         return areas.ghost_of(self.active, [self.active])
 
     @cached_property
     def identity(self) -> tuple[str | None, str | None]:
         """UUID and label; empty without permission."""
+        from .. import blockdev, ghostfile
+
         name = self.area.name
         if not name.startswith("/"):
             return None, None
@@ -52,6 +58,8 @@ class _Row:
 
     @cached_property
     def backing(self) -> str | None:
+        from .. import blockdev, kernel
+
         name = self.area.name
         if not name.startswith("/"):
             return None
@@ -218,6 +226,8 @@ def command(
 
 
 def _named(specs: tuple[str, ...], every: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
+    from .. import areas
+
     actives = list(map(areas.look_at, every))
     found, status = [], 0
     for spec in specs:
