@@ -122,7 +122,9 @@ def test_inspect_of_a_swap_file(tmp_path: Path) -> None:
 
 
 def test_inspect_of_nothing_that_is_a_swap_area() -> None:
-    assert _check("inspect", _output("inspect", "/etc/passwd", statuses=(3,))) == {"headers": []}
+    document = _check("inspect", _output("inspect", "/etc/passwd", statuses=(3,)))
+    error = "/etc/passwd: not a swap area: it is a text file"
+    assert document == {"headers": [{"file": "/etc/passwd", "error": error}]}
 
 
 def test_verify(ghost: Path, tmp_path: Path) -> None:
@@ -144,7 +146,14 @@ def test_label(ghost: Path) -> None:
 
 def test_resize(ghost: Path) -> None:
     document = _check("resize", _output("resize", ghost, "8193K"))
-    assert document == {"file": str(ghost), "size": 8192 << 10, "last_page": 2047, "cycled": False}
+    assert document == {
+        "file": str(ghost),
+        "size": 8192 << 10,
+        "last_page": 2047,
+        "changed": True,
+        "cycled": False,
+        "area": None,
+    }
 
 
 @pytest.fixture

@@ -118,7 +118,10 @@ def _usage(error: click.UsageError) -> Error:
     named = next((word for word in sys.argv[1:] if word in COMMANDS), None)
     path = error.ctx.command_path if error.ctx else f"ghostctl {named}" if named else "ghostctl"
     words = path.split(" ", 1)
-    message = " ".join(error.format_message().split()).removesuffix(".")
-    message = message[:1].lower() + message[1:]
-    hint = error.hint if isinstance(error, BadValue) and error.hint else f"try '{path} --help'"
+    message, hint = error.format_message(), f"try '{path} --help'"
+    if isinstance(error, BadValue):
+        hint = error.hint or hint
+    else:
+        message = " ".join(message.split())
+    message = message[:1].lower() + message.removesuffix(".")[1:]
     return Error(message if len(words) == 1 else f"{words[1]}: {message}", hint=hint)
