@@ -106,6 +106,46 @@ def test_a_lock_that_is_given_up_in_time(run_ghostctl: Path, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("impatient")
+def test_a_lock_whose_file_is_removed_by_who_had_it(
+    run_ghostctl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one has a file of the same name; a lock of the old one would keep nobody away."""
+    require("root")
+    path = lock_file(run_ghostctl)
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def give_up(_: float) -> None:
+            path.unlink()
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(time, "sleep", give_up)
+        before = oscalls.open_descriptors()
+        with rundir.locked("x", "what"), path.open() as new, pytest.raises(BlockingIOError):
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert oscalls.open_descriptors() == before
+
+
+def test_no_lock_leaves_a_file(run_ghostctl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require("root")
+    with rundir.locked("x", "what"):
+        pass
+    with pytest.raises(KeyError), rundir.locked("x", "what"):
+        raise KeyError
+    assert os.listdir(run_ghostctl) == []
+    with rundir.locked("x", "what"):
+        (run_ghostctl / "x.lock").unlink()
+    with monkeypatch.context() as patch:
+        oscalls.fail(patch, "unlink", errno.EROFS)
+        with rundir.locked("x", "what"):
+            pass
+    # notes and records stay
+    with rundir.change("zram") as change:
+        change.begin(["1"])
+    assert sorted(os.listdir(run_ghostctl)) == ["x.lock", "zram.lock"]
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "why", ["no /run", "file", "link", "writable", "owner", "full", "lock is a link", "no locks", "not root"]
 )
@@ -137,8 +177,8 @@ def test_the_work_goes_on_without_a_lock(
         monkeypatch.setattr(fcntl, "flock", refuse)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
-        # which would be taken
-        (run_ghostctl).mkdir(mode=0o700)
+        run_ghostctl.mkdir(mode=0o700)
+        os.chown(run_ghostctl, 1000, 1000)
     before = oscalls.open_descriptors()
     for _ in range(2):
         with rundir.locked("x", "what"), rundir.locked("x", "what"):
@@ -161,6 +201,22 @@ def test_without_a_lock_it_is_told_with_verbose(
     with rundir.locked("x", "/srv/ghost"):
         pass
     assert capsys.readouterr().err == f"ghostctl: /srv/ghost: no lock: {run_ghostctl}: Not a directory\n"
+    run_ghostctl.unlink()
+    # what others may only read is as good
+    run_ghostctl.mkdir(mode=0o755)
+    with rundir.locked("x", "/srv/ghost"):
+        assert (run_ghostctl / "x.lock").exists()
+    with rundir.change("x") as change:
+        assert capsys.readouterr().err == ""
+        oscalls.fail(monkeypatch, "ftruncate", errno.EIO)
+        change.begin(["1"])
+        change.complete()
+    assert capsys.readouterr().err.splitlines() == [
+        f"ghostctl: {run_ghostctl}: no note of what is there: Input/output error",
+        f"ghostctl: {run_ghostctl}: Input/output error",
+    ]
+    rundir.remove_record("x")
+    assert "No such file" in capsys.readouterr().err
 
 
 def test_a_change_that_was_never_completed(run_ghostctl: Path) -> None:
