@@ -83,7 +83,7 @@ def table(
         cells.insert(0, [column.name for column in columns])
     shown = slice(0 if headings else 1, None)
     if raw:
-        kinds = [column.kind for column in columns]
+        kinds: list[Kind] = [column.kind for column in columns]
         return [" ".join(map(_raw, line, kinds)) for line in cells[shown]]
     # what looks like an escape is one
     cells = [[escape(cell.replace("\\x", "\\x5cx")) for cell in line] for line in cells]

@@ -61,7 +61,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # the kernel takes a line end as the end of the value
     write_attribute = kernel.write_attribute
     monkeypatch.setattr(kernel, "write_attribute", lambda path, value: write_attribute(path, f"{value}\n"))
-    for function in (zswap.read, zswap.apply, zswap.put_back, inspect.unwrap(zswap.applied)):
+    for function in (
+        zswap.read,
+        zswap.read_or_unknown,
+        zswap.apply,
+        zswap.put_back,
+        inspect.unwrap(zswap.applied),
+    ):
         monkeypatch.setattr(function, "__defaults__", (str(root),))
     listed(root)
     monkeypatch.setattr(swaps.read, "__defaults__", (str(root / "proc/swaps"),))

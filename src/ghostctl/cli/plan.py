@@ -54,7 +54,7 @@ def command(
     """
     if sum(option is not None for option in (ratio, pid, cgroup)) > 1:
         raise UsageError("plan: --ratio, --pid and --cgroup exclude each other")
-    state, every = zswap.read_or_unknown(), swaps.read()
+    state, every = zswap.read(), swaps.read()
     found = _find_ratio(state, ratio, pid, cgroup)
     chosen, percents = plan.percents(state, pool_percent)
     total = plan.memory()
