@@ -77,12 +77,18 @@ def without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def raises(number: int, path: str | os.PathLike[str], text: str = "") -> Iterator[None]:
-    """The block has to raise an `OSError` with this errno, about this file alone, that says `text`."""
+def raises(
+    number: int, path: str | os.PathLike[str], text: str = "", *, whole: bool = False
+) -> Iterator[None]:
+    """The block has to raise an `OSError` with this errno, about this file alone, that says `text`.
+
+    With `whole` it says nothing else.
+    """
     with pytest.raises(OSError, match=re.escape(text) or None) as caught:
         yield
     error = caught.value
     assert (error.errno, error.filename, error.filename2) == (number, os.fspath(path), None)
+    assert not whole or error.strerror == text
 
 
 def open_descriptors() -> int:

@@ -325,6 +325,16 @@ def test_an_active_ghost_of_the_same_size_is_left_alone(
     assert ghostwrite.create(str(path), wanted) == Made(make(label=b"new"), changed=True)
 
 
+def test_an_active_swap_file_is_no_ghost_of_the_same_size(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(path, make())
+    os.truncate(path, 100 * PAGE)
+    active(monkeypatch, tmp_path, path)
+    with pytest.raises(Busy, match="is an active swap area"):
+        ghostwrite.create(str(path), Request(make(label=b"new"), if_needed=True))
+
+
 def damaged(have: Header) -> Header:
     return have._replace(tag=have.tag._replace(crc=have.tag.crc ^ 1))
 
@@ -439,6 +449,10 @@ def test_a_hole_is_filled(path: Path) -> None:
         (header.pack(make())[:-10] + bytes(11), False),
         (bytes(1204) + b"GHOSTSWP" + bytes(PAGE - 1212), True),
         (bytes(1205) + b"GHOSTSWP" + bytes(PAGE - 1213), False),
+        # a text with the word at that place
+        (b"x" + bytes(1203) + b"GHOSTSWP" + bytes(PAGE - 1212), False),
+        (bytes(1023) + b"x" + bytes(180) + b"GHOSTSWP" + bytes(PAGE - 1212), False),
+        (bytes(1024) + b"x" + bytes(179) + b"GHOSTSWP" + bytes(PAGE - 1212), True),
         (bytes(PAGE), False),
         (header.pack(foreign(make())), False),
         (header.pack(make()) + b"more", False),
@@ -557,7 +571,7 @@ def test_a_short_write_is_put_back(file: ghostfile.File, path: Path, limit: int)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        with oscalls.raises(errno.EFBIG, path, os.strerror(errno.EFBIG)):
+        with oscalls.raises(errno.EFBIG, path, "File too large", whole=True):
             ghostwrite.rewrite(file, make(200, label=b"new"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
