@@ -94,7 +94,7 @@ def _identity_of(area: Area) -> tuple[int, ...] | None:
 
 
 def _is_swap_file(path: str, st: os.stat_result) -> bool | None:
-    """Whether the kernel swaps to a file; None where that cannot be asked, by a user or of a device.
+    """Whether the kernel swaps to a file; None where that cannot be asked: by a user, of a device, read-only.
 
     copy_file_range(2), here of no bytes from the file to itself, refuses the file of an active area with
     ETXTBSY, and changes nothing in another: generic_copy_file_checks() of fs/read_write.c.
@@ -106,9 +106,9 @@ def _is_swap_file(path: str, st: os.stat_result) -> bool | None:
     except PermissionError:
         return None
     except OSError as error:
+        # EROFS: it may be only this mount that is read-only, as in a service with ProtectSystem=
         trace(f"{path}: {error.strerror}", 2)
-        # a read-only filesystem has no active area
-        return False if error.errno == errno.EROFS else None
+        return None
     try:
         if identity(os.fstat(fd)) != identity(st):
             return None

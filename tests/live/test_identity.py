@@ -338,6 +338,31 @@ def test_two_below_another_mount_cannot_be_told_apart(swap_dir: Path) -> None:
                 run("swapoff", view / path.name)
 
 
+def test_below_a_read_only_mount(swap_dir: Path) -> None:
+    """As in a service with ProtectSystem=strict: the file can be found, but the kernel cannot be asked."""
+    require("mount")
+    directory = swap_dir / "dir"
+    directory.mkdir()
+    path, idle = swap_on(swap_file(directory / "swap")), swap_file(directory / "idle")
+    run("mount", "--bind", directory, directory)
+    try:
+        run("mount", "-o", "remount,bind,ro", directory)
+        assert find(path).area.name == str(path)
+        with pytest.raises(errors.NotFound, match="is not active"):
+            find(idle)
+    finally:
+        run("umount", directory)
+    with over_mounted(directory, "bind mount") as view:
+        run("mount", "-o", "remount,bind,ro", view)
+        for name in ("swap", "idle"):
+            with pytest.raises(errors.Error, match="cannot tell whether it is active") as caught:
+                find(view / name)
+            assert errors.exit_status(caught.value) == 1
+        run("mount", "-o", "remount,bind,rw", view)
+        off(view / "swap")
+        assert not is_active(path)
+
+
 def test_the_name_of_an_area_that_cannot_be_reached(swap_dir: Path) -> None:
     """It is active, and only its name says so; what swapoff(2) says of it is the answer."""
     hidden = swap_dir / "dir"
