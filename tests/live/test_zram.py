@@ -356,7 +356,9 @@ def test_a_device_that_somebody_has_open(ghost: Path, monkeypatch: pytest.Monkey
         with pytest.raises(errors.Error) as caught:
             backends.get("zram").deactivate(found)
     error = caught.value
-    assert str(error) == f"{name}: is not swap any more, but still there: another process has it open"
+    assert str(error) == (
+        f"{name}: is not swap any more, but still there: another process has it open; {ghost} is not active"
+    )
     assert error.hint == f"echo {name.removeprefix('/dev/zram')} > {CONTROL}/hot_remove"
     assert errors.exit_status(error) == 1
     assert not is_active(name)
