@@ -357,7 +357,7 @@ def test_a_device_that_somebody_has_open(ghost: Path, monkeypatch: pytest.Monkey
             backends.get("zram").deactivate(found)
     error = caught.value
     assert str(error) == (
-        f"{name}: is not swap any more, but still there: another process has it open; {ghost} is not active"
+        f"{name}: is not swap any more, but still there: another process has it open; {ghost} is off"
     )
     assert error.hint == f"echo {name.removeprefix('/dev/zram')} > {CONTROL}/hot_remove"
     assert errors.exit_status(error) == 1

@@ -121,7 +121,7 @@ class Zram(Backend):
             except (OSError, Error) as error:
                 if is_down:
                     why = error.what if isinstance(error, Error) else report.describe(error)
-                    gone = f"; {active.ghost} is not active" if active.ghost else ""
+                    gone = f"; {active.ghost} is off" if active.ghost else ""
                     raise Error(
                         f"is not swap any more, but still there: {why}{gone}", path=path, hint=_hint(number)
                     ) from None
