@@ -515,6 +515,57 @@ def test_no_ghost_of_anybody_is_no_doubt(tmp_path: Path) -> None:
         areas.find(str(tmp_path / "directory"), [doubtful], NONE)
 
 
+def test_without_a_list_of_areas(ghost: Path, swap_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is asked about the file itself, and the backends about what they have made."""
+    path, idle = swap_on(swap_file(swap_dir / "swap")), swap_file(swap_dir / "idle")
+    name = make_active(ghost)
+    copy = Path(shutil.copy2(ghost, ghost.with_name("copy")))
+    with monkeypatch.context() as patch:
+        patch.setattr(swaps.read, "__defaults__", (str(swap_dir / "nothing"),))
+        found = active_of(path)
+        assert found is not None
+        assert (found.area.name, found.path) == (str(path), str(path))
+        assert active_of(idle) is None
+        found = active_of(ghost)
+        assert found is not None
+        assert (found.area.name, found.backend, found.ghost) == (name, "zram", str(ghost))
+        assert active_of(copy) is None
+        with pytest.raises(errors.NoAreaList):
+            areas.read()
+    off(ghost)
+
+
+def test_an_area_in_a_directory_of_roots(swap_dir: Path) -> None:
+    """Nobody can tell whether it is the file that another path leads to."""
+    hidden = swap_dir / "dir"
+    hidden.mkdir(mode=0o700)
+    path, idle = swap_on(swap_file(hidden / "swap")), swap_file(swap_dir / "idle")
+    for directory in (swap_dir, swap_dir.parent):
+        directory.chmod(0o755)
+    with as_nobody():
+        for spec in (path, idle):
+            with pytest.raises(errors.Denied, match="only root can tell whether it is active"):
+                find_below(swap_dir, spec if spec == idle else spec.with_name("other"))
+        assert find_below(swap_dir, path).area.name == str(path)
+    off(path)
+
+
+def test_whose_copy_a_file_is(tmp_path: Path) -> None:
+    """By the UUID on the area, or in the file of an area that has none on it."""
+    ghost, copy = (make_ghost(tmp_path / name) for name in ("ghost", "copy"))
+    other = make_ghost(tmp_path / "other", uid=OTHER)
+    area = swaps.Area(str(ghost), "ghost", 1, 0, 1)
+    by_file = areas.Active(area, area.name, "file", str(ghost))
+    through = areas.Active(area._replace(name="/dev/nonesuch"), "/dev/nonesuch", "zram", "/gone", UUID)
+    unreadable = by_file._replace(ghost="/gone", area=area._replace(name="/gone"))
+    cases = (([by_file], str(ghost)), ([through], "/gone"), ([unreadable], None), ([], None))
+    for actives, place in cases:
+        with ghostfile.look(str(copy)) as file:
+            assert areas.twin(file, actives) == place
+        with ghostfile.look(str(other)) as file:
+            assert areas.twin(file, actives) is None
+
+
 # -- off
 
 
