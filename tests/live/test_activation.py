@@ -7,6 +7,7 @@ import contextlib
 import errno
 import inspect
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -403,6 +404,24 @@ def test_a_doubt_is_not_taken_down() -> None:
         deactivation.deactivate(one._replace(doubt=PermissionError(errno.EACCES, "no", "/nonesuch")), [])
 
 
+def test_root_that_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a container, for example: EPERM says nothing that such a user could understand."""
+    one = areas.Active(Area("/nonesuch", "file", 1, 0, 1), "/nonesuch")
+    for number, uid, is_told in (
+        (errno.EPERM, 0, True),
+        (errno.EPERM, 1000, False),
+        (errno.EACCES, 0, False),
+    ):
+        with monkeypatch.context() as patch:
+            oscalls.fail(patch, "open", number, when=lambda path, *_a, **_k: path == "/nonesuch")
+            patch.setattr(os, "geteuid", lambda uid=uid: uid)
+            with pytest.raises(errors.Denied if is_told else PermissionError) as caught:
+                deactivation.deactivate(one, [])
+            error = caught.value
+            assert not isinstance(error, errors.Error) or error.hint == backends.WHY_DENIED
+            assert errors.exit_status(error) == 4
+
+
 def test_whether_an_area_is_still_there(machine: Path) -> None:
     area = Area("/a", "file", 1024, 0, 1)
     assert deactivation.is_active(area) is False
@@ -433,7 +452,10 @@ def test_progress(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     (machine / "proc/swaps").unlink()
     threads = threading.active_count()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with deactivation._watched(area, progress):
+        # signals are for this thread still
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
         listed(machine, "/b file 1024 5 1", "/a file 1024 800 1")
         wait()
         listed(machine, "/a file 1024 700 1")

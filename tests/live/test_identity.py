@@ -558,7 +558,12 @@ def test_whose_copy_a_file_is(tmp_path: Path) -> None:
     by_file = areas.Active(area, area.name, "file", str(ghost))
     through = areas.Active(area._replace(name="/dev/nonesuch"), "/dev/nonesuch", "zram", "/gone", UUID)
     unreadable = by_file._replace(ghost="/gone", area=area._replace(name="/gone"))
-    cases = (([by_file], str(ghost)), ([through], "/gone"), ([unreadable], None), ([], None))
+    cases: list[tuple[list[areas.Active], str | None]] = [
+        ([by_file], str(ghost)),
+        ([through], "/gone"),
+        ([unreadable], None),
+        ([], None),
+    ]
     for actives, place in cases:
         with ghostfile.look(str(copy)) as file:
             assert areas.twin(file, actives) == place
