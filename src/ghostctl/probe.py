@@ -51,6 +51,8 @@ def probe(directories: Sequence[str] = _DIRECTORIES) -> bool:
         return status == 0
     path = os.path.join(directory, NAME)
     if status < 0:
+        with atomic.place(path) as place:
+            _remove(place)
         raise Error("the process that tried a ghost was killed", path=path)
     if status == errno.EEXIST:
         raise Error("is in the way, and was not made by ghostctl", path=path)
