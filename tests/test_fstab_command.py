@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 from machine import ghostctl, require, run
+from zramdevices import make_ghost
 
 from ghostctl import backends, sizes
 
@@ -239,14 +240,17 @@ def test_list_of_no_fstab(tmp_path: Path) -> None:
     ],
 )
 def test_check(fstab: Path, ghost: Path, options: str, before: str, id: str, severity: str) -> None:  # noqa: A002
-    assert ghostctl("mkghost", "-s", "1M", ghost).returncode == 0
-    good = f"{ghost} none swap nofail,pri=32767,x-ghost.size=1M 0 0\n"
-    fstab.write_text(good)
-    assert id not in check(fstab)
+    make_ghost(ghost, 1 << 20)
     fstab.write_text(f"{before.format(ghost=ghost, directory=ghost.parent)}{ghost} none swap {options} 0 0\n")
     assert check(fstab)[id]["severity"] == severity
     text = ghostctl("fstab", "check", "-T", fstab)
     assert f": {severity}: " in text.stdout
+
+
+def test_check_of_a_good_line(fstab: Path, ghost: Path) -> None:
+    make_ghost(ghost, 1 << 20)
+    fstab.write_text(f"{ghost} none swap nofail,pri=32767,x-ghost.size=1M 0 0\n")
+    assert set(check(fstab)) <= {"kernel", "zswap"}  # those that this machine has
 
 
 def test_check_files(fstab: Path, ghost: Path) -> None:
@@ -391,10 +395,10 @@ def test_check_of_a_line_with_a_stand_in(fstab: Path, ghost: Path) -> None:
     assert check(fstab, ghost) == {}
 
 
-def test_a_thousand_lines_are_checked_without_asking_the_kernel_a_thousand_times(
+def test_many_lines_are_checked_without_asking_the_kernel_as_often(
     fstab: Path, ghost: Path, tmp_path: Path
 ) -> None:
-    lines = [f"{ghost}{n} none swap nofail,pri=1,x-ghost.size=1M 0 0\n" for n in range(1000)]
+    lines = [f"{ghost}{n} none swap nofail,pri=1,x-ghost.size=1M 0 0\n" for n in range(100)]
     fstab.write_text("".join(lines))
     log = tmp_path / "strace"
     require("strace")

@@ -222,7 +222,7 @@ LINE_OF_JUNK = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(LINE_OF_JUNK, max_size=5).map(b"".join))
 def test_any_fstab_gives_units_or_a_line_in_the_log(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:

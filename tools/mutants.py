@@ -8,7 +8,9 @@
     tools/mutants.py --tree DIRECTORY               another checkout, tested with this one's environment
 
 Needs root, for mounts that only the tests see: in them the copy is in place of the checkout, /etc and /sys
-are read-only, /run/ghostctl is empty, and swapon(2) and swapoff(2) fail.
+are read-only, /run/ghostctl is empty, and swapon(2) and swapoff(2) fail. Modules that do little else than
+those two system calls have the tests of active areas, too, and /sys, one fault at a time: what a fault leaves
+active is taken down after it. No other program should use swap areas or zram then.
 
 First the tests run twice without a fault: with marks in the modules, to know which test comes to which
 statement, and without, to know which of them pass. Then each fault has the tests that come to its statement,
@@ -51,7 +53,9 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = "ghostctl"
 MODULES = ["header", "swaps", "areas", "atomic", "ghostfile", "ghostwrite", "lookup", "activation"]
 MODULES += ["deactivation", "resize", "signals", "rundir", "backends/zram"]
-SLOW = {"vm", "live", "lint", "docs", "faults", "data", "golden/commands"}
+ON_AREAS = {"areas", "activation", "deactivation", "resize", "backends/zram"}
+"""Modules that do little without active areas."""
+SLOW = {"vm", "live", "lint", "docs", "faults", "golden", "differential"}
 """Folders of tests that are not the fast ones."""
 NOTICED = 0.9
 LIMIT = 60
@@ -73,19 +77,56 @@ class Run(NamedTuple):
 # The workers
 
 
-def work(directory: Path, repository: Path) -> NoReturn:
+def work(directory: Path, repository: Path, live: bool) -> NoReturn:
     """Runs the tests for each request on standard input, in a fork that has no part of the program yet."""
-    _set_up(directory, repository)
+    _set_up(directory, repository, live)
     _import_tools()
+    before = _Kernel.now()
     # what tests leave running becomes a child of this process
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     for line in sys.stdin:
         request = json.loads(line)
-        print(json.dumps(_answer(directory, repository, request)), flush=True)
+        answer = _answer(directory, repository, request)
+        if live:
+            before.put_back()
+        print(json.dumps(answer), flush=True)
     os._exit(0)
 
 
-def _set_up(directory: Path, repository: Path) -> None:
+class _Kernel(NamedTuple):
+    """What the tests of active areas change in the kernel, and a fault may leave changed."""
+
+    areas: set[str]
+    devices: set[str]
+    """Of zram."""
+    zswap: dict[Path, str]
+
+    @classmethod
+    def now(cls) -> _Kernel:
+        areas = {line.split()[0] for line in Path("/proc/swaps").read_text().splitlines()[1:]}
+        devices = {path.name for path in Path("/sys/block").glob("zram*")}
+        parameters = Path("/sys/module/zswap/parameters").glob("*")
+        return cls(areas, devices, {path: path.read_text() for path in parameters})
+
+    def put_back(self) -> None:
+        """Raises `OSError` when it cannot: what comes then would say nothing."""
+        now = self.now()
+        for name in now.areas - self.areas:
+            plain = name.encode().decode("unicode_escape").encode("latin-1")
+            subprocess.run([b"swapoff", plain.removesuffix(rb"\040(deleted)")], check=False)
+        for name in now.devices - self.devices:
+            with suppress(FileNotFoundError):
+                (Path("/sys/class/zram-control/hot_remove")).write_text(name.removeprefix("zram"))
+        for _ in self.devices - now.devices:
+            Path("/sys/class/zram-control/hot_add").read_text()
+        for path, value in self.zswap.items():
+            if now.zswap[path] != value:
+                path.write_text(value)
+        if (left := self.now()) != self:
+            raise OSError(f"cannot be put back: {left}, not {self}")
+
+
+def _set_up(directory: Path, repository: Path, live: bool) -> None:
     def mount(*args: str | Path) -> None:
         subprocess.run(["mount", *args], check=True)
 
@@ -96,7 +137,8 @@ def _set_up(directory: Path, repository: Path) -> None:
     mount("--bind", directory / "src", repository / "src")
     mount("--bind", "/etc", "/etc")
     mount("-o", "remount,bind,ro", "/etc")
-    mount("-o", "remount,bind,ro", "/sys")
+    if not live:
+        mount("-o", "remount,bind,ro", "/sys")
     os.chdir(repository)
     os.environ["TMPDIR"] = str(directory)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -268,16 +310,23 @@ def _forget() -> None:
 class Worker:
     """A process with mounts of its own."""
 
-    def __init__(self, number: int, base: Path, repository: Path) -> None:
-        self.directory = base / str(number)
+    def __init__(self, name: str, base: Path, repository: Path, live: bool) -> None:
+        self.directory = base / name
         self.directory.mkdir()
         shutil.copytree(base / "src", self.directory / "src")
         compiler = [sys.executable, "-m", "compileall", "-q", "src"]
         subprocess.run(compiler, cwd=self.directory, check=False)
-        command = [sys.executable, "-IS", str(HERE.parent / "tests" / "refuse.py"), "unshare", "--mount"]
-        command += ["--propagation", "private", sys.executable, str(HERE / "mutants.py"), "--worker"]
+        command = [] if live else [sys.executable, "-IS", str(HERE.parent / "tests" / "refuse.py")]
+        command += [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            sys.executable,
+            str(HERE / "mutants.py"),
+        ]
         self.process = subprocess.Popen(
-            [*command, str(self.directory), str(repository)],
+            [*command, "--worker", str(self.directory), str(repository), *(["live"] if live else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -333,9 +382,10 @@ def copy(tree: Path, base: Path) -> None:
     shutil.copytree(base / "tree" / "src", base / "src")
 
 
-def fast_tests(tree: Path) -> list[str]:
+def fast_tests(tree: Path, live: bool) -> list[str]:
     found = (str(path.relative_to(tree)) for path in (tree / "tests").rglob("test_*.py"))
-    return sorted(name for name in found if not set(Path(name).parts[1:-1]) & SLOW)
+    slow = SLOW - {"live"} if live else SLOW
+    return sorted(name for name in found if not set(Path(name).parts[1:-1]) & slow)
 
 
 class Knowledge:
@@ -551,23 +601,30 @@ def _judge(modules: list[str], chosen: list[Mutant], options: argparse.Namespace
         copy(options.tree, base)
         if Path(sys.prefix).is_relative_to(repository):
             (base / "tree" / Path(sys.prefix).relative_to(repository)).mkdir(exist_ok=True)
-        workers = []
-        for number in range(options.j):
-            workers.append(Worker(number, base, repository))
-            stack.callback(workers[-1].end)
-        knowledge = learn(workers, base, modules, fast_tests(base / "tree"))
-        print(
-            f"{len(knowledge.seconds)} tests, {len(chosen)} faults; {time.monotonic() - begun:.0f} s",
-            flush=True,
-        )
         verdicts = []
-        for verdict in try_all(workers, base, chosen, knowledge, options.seconds):
-            verdicts.append(verdict)
-            if options.verbose or not verdict.noticed:
-                mutant = verdict.mutant
-                word = "killed" if verdict.noticed else "SURVIVED"
-                place = f"src/{PACKAGE}/{mutant.module}.py:{mutant.line}"
-                print(f"{word} {place}: {mutant} ({verdict.why}, {verdict.seconds:.1f} s)", flush=True)
+        for live in (False, True):
+            part = [module for module in modules if (module in ON_AREAS) == live]
+            if part:
+                of_part = [mutant for mutant in chosen if mutant.module in part]
+                names = ["live"] if live else [str(number) for number in range(options.j)]
+                workers = [Worker(name, base, repository, live) for name in names]
+                for worker in workers:
+                    stack.callback(worker.end)
+                knowledge = learn(workers, base, part, fast_tests(base / "tree", live))
+                print(
+                    f"{len(knowledge.seconds)} tests, {len(of_part)} faults; "
+                    f"{time.monotonic() - begun:.0f} s",
+                    flush=True,
+                )
+                for verdict in try_all(workers, base, of_part, knowledge, options.seconds):
+                    verdicts.append(verdict)
+                    if options.verbose or not verdict.noticed:
+                        mutant = verdict.mutant
+                        word = "killed" if verdict.noticed else "SURVIVED"
+                        place = f"src/{PACKAGE}/{mutant.module}.py:{mutant.line}"
+                        print(
+                            f"{word} {place}: {mutant} ({verdict.why}, {verdict.seconds:.1f} s)", flush=True
+                        )
     return _summary(modules, verdicts, time.monotonic() - begun)
 
 
@@ -587,5 +644,5 @@ def _summary(modules: list[str], verdicts: list[Verdict], seconds: float) -> int
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        work(Path(sys.argv[2]), Path(sys.argv[3]))
+        work(Path(sys.argv[2]), Path(sys.argv[3]), "live" in sys.argv[4:])
     sys.exit(main())

@@ -222,7 +222,7 @@ def _swapfile_context(fd: int, dirfd: int) -> bytes | None:
         return None
     own = atomic.get_attribute(fd, atomic.SELINUX) or atomic.get_attribute(dirfd, atomic.SELINUX)
     # user:role:type:level, where the level has colons, too
-    parts = (own or b"").split(b":", 3)
+    parts = (own or b"").split(b":")
     if len(parts) < 3:
         return None
     return b":".join((*parts[:2], b"swapfile_t", *parts[3:]))

@@ -221,8 +221,6 @@ def unpack(data: bytes) -> Header:
     when there is no magic.
     """
     for page_size in PAGE_SIZES:
-        if len(data) < page_size:
-            break
         if is_magic(data[page_size - 10 : page_size]):
             page = data[:page_size]
             orders: tuple[ByteOrder, ByteOrder] = ("little", "big")

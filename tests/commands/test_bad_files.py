@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,21 +132,3 @@ def test_the_unfinished_file_of_somebody_else_is_in_the_way(tmp_path: Path) -> N
     assert done.returncode == 1
     assert ".ghostctl-new in its directory is in the way" in done.stderr
     assert (tmp_path / ".ghostctl-new").is_dir()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_at_any_moment_ends_it_as_a_signal(tmp_path: Path, number: signal.Signals) -> None:
-    """While Python starts it has a handler of its own for SIGINT, which prints a traceback."""
-    path = tmp_path / "ghost"
-    ended = set()
-    for wait in range(20):
-        with subprocess.Popen(
-            [GHOSTCTL, "mkghost", "-q", "-f", "-s", "1M", path], stderr=subprocess.PIPE
-        ) as process:
-            time.sleep(0.03 + wait * 0.004)
-            process.send_signal(number)
-            _, err = process.communicate(timeout=20)
-        ended.add(process.returncode)
-        if number == signal.SIGTERM:
-            assert err == b""
-    assert ended <= {0, -number, 1 if number == signal.SIGINT else 0}

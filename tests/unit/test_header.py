@@ -201,7 +201,7 @@ def test_the_machine_s_byte_order_is_the_default() -> None:
 
 
 @pytest.mark.parametrize("byteorder", ORDERS)
-@pytest.mark.parametrize("version", [0, 1, 2, 255])
+@pytest.mark.parametrize("version", [0, 1, 2, 255, 256])
 def test_byte_order_is_told_by_the_version(byteorder: header.ByteOrder, version: int) -> None:
     have = header.ghost(1000, 4096, byteorder=byteorder)._replace(version=version)
     read = header.unpack(header.pack(have))

@@ -244,6 +244,28 @@ def test_no_such_directory_and_no_fstab(
     assert f"{directory}: No such file or directory" in err
 
 
+def test_a_kernel_without_sys(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block device may have the label: no such area is no answer."""
+    monkeypatch.setattr(lookup, "_iter_devices", lambda _denied: iter(()))
+    assert directory.is_dir()
+    is_directory = os.path.isdir
+    monkeypatch.setattr(os.path, "isdir", lambda path: path != "/sys/class/block" and is_directory(path))
+    with pytest.raises(Error, match="cannot tell: /sys is not mounted") as caught:
+        lookup.resolve("LABEL=none", (), NO_FSTAB)
+    assert exit_status(caught.value) == 1
+
+
+def test_lines_of_fstab_that_are_no_paths(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make(where=tmp_path)
+    table = tmp_path / "fstab"
+    table.write_text(f"LABEL=other none swap sw 0 0\n{path} none swap sw 0 0\n")
+    monkeypatch.setattr(report, "verbosity", 2)
+    assert lookup.resolve(f"UUID={UUID}", (), str(table)) == str(path)
+    assert "LABEL=other" not in capsys.readouterr().err
+
+
 def test_lines_that_are_ghosts(make: Make, tmp_path: Path) -> None:
     path = make(where=tmp_path)
     text = tmp_path / "text"
@@ -278,3 +300,16 @@ def test_lines_that_only_root_can_read(make: Make, tmp_path: Path, monkeypatch: 
     by_label = fstab.parse(b"LABEL=none none swap sw 0 0\n")[0]
     with pytest.raises(Denied):
         lookup.is_ghost(by_label, (), str(table))
+    ghost.unlink()
+    monkeypatch.setattr(lookup, "resolve", lambda *_: (_ for _ in ()).throw(Denied("no")))
+    assert lookup.is_ghost(by_label, (), NO_FSTAB) is False
+
+
+def test_what_may_be_a_ghost_when_only_root_can_look(tmp_path: Path) -> None:
+    for length, expected in ((PAGE, True), (PAGE - 1, False), (0, False)):
+        path = tmp_path / "file"
+        path.write_bytes(bytes(length))
+        assert lookup._may_be_ghost(str(path)) is expected
+    assert lookup._may_be_ghost(str(tmp_path)) is False
+    # a directory on the way to it that only root may pass
+    assert lookup._may_be_ghost(str(tmp_path / "none")) is True
