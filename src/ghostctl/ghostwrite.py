@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from . import areas, atomic, ghostfile, header, kernel, lookup, report, sizes
+from . import areas, atomic, ghostfile, header, kernel, lookup, report, rundir, sizes
 from .errors import Busy, Error, NotAGhost, naming
 from .ghostfile import File
 from .header import Header
@@ -226,6 +226,18 @@ def _swapfile_context(fd: int, dirfd: int) -> bytes | None:
     if len(parts) < 3:
         return None
     return b":".join((*parts[:2], b"swapfile_t", *parts[3:]))
+
+
+@contextmanager
+def opened(path: str) -> Iterator[File]:
+    """Opens a file for `rewrite`; meanwhile no other process of root's activates or rewrites it.
+
+    Raises `Busy` and as `ghostfile.look`.
+    """
+    with naming(path):
+        st = os.stat(path)
+    with rundir.locked(rundir.lock_name(st), path), ghostfile.look(path, write=True) as file:
+        yield file
 
 
 def rewrite(file: File, new: Header) -> None:

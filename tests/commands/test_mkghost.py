@@ -10,14 +10,16 @@ import socket
 import stat
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from conftest import Filesystem
 from machine import AS_NOBODY, GHOSTCTL, ghostctl, is_active, require, run, swap_file
 
-from ghostctl import header, sizes
+from ghostctl import header, rundir, sizes
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -373,6 +375,22 @@ def test_label_and_resize_in_place(tmp_path: Path) -> None:
     assert ghostctl("label", path).stdout == ""
     assert path.stat().st_ino == inode
     assert ghostctl("verify", "--strict", path).returncode == 0
+
+
+def test_label_and_resize_wait_for_each_other(ghost_dir: Path) -> None:
+    """What one of them has read is still there when it writes."""
+    require("root")
+    path = ghost_dir / "ghost"
+    make(path, "-L", "old", "-U", UUID)
+    with ExitStack() as stack:
+        stack.enter_context(rundir.locked(rundir.lock_name(path.stat()), "test"))
+        lines = (("label", "-L", "new", path), ("label", "-U", "clear", path), ("resize", path, "2M"))
+        waiting = [subprocess.Popen([GHOSTCTL, *line]) for line in lines]
+        time.sleep(0.5)
+        assert [process.poll() for process in waiting] == [None] * 3
+    assert [process.wait(20) for process in waiting] == [0] * 3
+    have = read(path)
+    assert (have.label, have.uuid, have.size) == (b"new", bytes(16), 2 << 20)
 
 
 BAD_SIZES = ("0", "-1", "1e9", "9999E", "50%%", "ram**9", "٣G", "", "9" * 9000, b"\xff", "39K", "16T")

@@ -31,7 +31,7 @@ def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -
         with ghostfile.look(path) as file:
             have = file.require_header()
     else:
-        with ghostfile.look(path, write=True) as file:
+        with ghostwrite.opened(path) as file:
             areas.refuse_active(file)
             have = ghostwrite.relabelled(file, label, uuid)
             ghostwrite.rewrite(file, have)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from .. import ghostfile, output, report, sizes
+from .. import ghostfile, ghostwrite, output, report, sizes
 from .. import resize as resizing
 from .options import Parsed, define, json_option, locate
 from .progress import taking_down
@@ -26,7 +26,8 @@ def command(spec: str, size: int, cycle: bool, as_json: bool) -> None:
     Label and UUID stay. An active ghost is refused without --cycle.
     """
     path = locate(spec)
-    with ghostfile.look(path, write=True) as file:
+    # --cycle activates it, which has the same lock
+    with ghostfile.look(path, write=True) if cycle else ghostwrite.opened(path) as file:
         done = resizing.resize(file, size, taking_down if cycle else None)
     have, active = done.header, done.active
     if as_json:
