@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import fstab, ghostfile, lookup, swaps
@@ -73,24 +74,17 @@ def identity(st: os.stat_result) -> tuple[int, ...]:
 
 def _identity_of(area: Area) -> tuple[int, ...] | None:
     """What an area is; None when its name does not lead to it from here: unlinked, or hidden by a mount."""
-    if not area.name.startswith("/"):
-        return None
-    directory, name = os.path.split(area.name)
-    try:
-        st = os.stat(area.name)
-        if area.type == "partition" and directory == "/" and not stat.S_ISBLK(st.st_mode):
-            raise FileNotFoundError
-    except FileNotFoundError:
-        if area.type != "partition" or directory != "/":
-            return None
+    paths = [area.name] if area.name.startswith("/") else []
+    elsewhere = area.type == "partition" and os.path.dirname(area.name) == "/"
+    if elsewhere:
         # /zram1 instead of /dev/zram1: made active in another mount namespace, whose /dev is not this one
-        try:
-            st = os.stat(f"/dev/{name}")
-        except OSError:
-            return None
-    except OSError:
-        return None
-    return None if _is_swap_file(area.name, st) is False else identity(st)
+        paths.append(f"/dev{area.name}")
+    for path in paths:
+        with suppress(OSError):
+            st = os.stat(path)
+            if stat.S_ISBLK(st.st_mode) or not elsewhere:
+                return None if _is_swap_file(path, st) is False else identity(st)
+    return None
 
 
 def _is_swap_file(path: str, st: os.stat_result) -> bool | None:
@@ -112,7 +106,7 @@ def _is_swap_file(path: str, st: os.stat_result) -> bool | None:
     try:
         if identity(os.fstat(fd)) != identity(st):
             return None
-        os.copy_file_range(fd, fd, 0, 0, 0)
+        os.copy_file_range(fd, fd, 0)
     except OSError as error:
         trace(f"{path}: {error.strerror}", 2)
         return True if error.errno == errno.ETXTBSY else None
@@ -227,7 +221,8 @@ def _original(one: Active) -> tuple[int, ...] | None:
 def _cannot_tell(path: str, why: OSError) -> Error:
     if isinstance(why, PermissionError):
         return Denied("only root can tell whether it is active", path=path)
-    return Error(f"cannot tell whether it is active: {describe(why)}", path=path)
+    reason = why.strerror if why.filename == path else describe(why)
+    return Error(f"cannot tell whether it is active: {reason}", path=path)
 
 
 def ghost_of(one: Active, actives: Sequence[Active], fstab_path: str = fstab.PATH) -> str | None:

@@ -49,6 +49,9 @@ class Fake(backends.Backend):
     def unavailable(self) -> str | None:
         return self.reason
 
+    def recognise(self, area: Area) -> areas.Active | None:
+        return None
+
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -219,11 +222,92 @@ def test_memory_for_the_slots(file: ghostfile.File, capsys: pytest.CaptureFixtur
     with pytest.raises(errors.NoMemory, match="its slots take about") as caught:
         activation._check_slot_memory(file, available * 2, False)
     assert caught.value.hint == f"ghostctl resize {file.path} SIZE, or --force"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "read_meminfo", lambda: open("/proc/none"))
+        activation._check_slot_memory(file, available * 2, False)
+    assert capsys.readouterr().err == ""
     activation._check_slot_memory(file, available * 2, True)
     assert f"{file.path}: warning: declares 4 MiB: its slots take about" in capsys.readouterr().err
     have = file.require_header()
     zram = backends.get("zram")
     assert activation.slot_memory(have, zram) - activation.slot_memory(have, Fake()) == 16 * have.pages
+
+
+def test_no_memory_for_the_slots(ghost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "slot_memory", lambda pages: pages << 40)
+    with pytest.raises(errors.NoMemory, match="its slots take about"):
+        activation.activate(str(ghost), Request(backend="zram"))
+    assert labelled() == set()
+
+
+# -- the next backend
+
+
+def test_why_it_is_not_the_first_one(
+    ghost: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is said when the user can change it."""
+    tried = []
+
+    class Refusing(Fake):
+        needs_zswap = False
+
+        def __init__(self, name: str, hint: str | None) -> None:
+            super().__init__()
+            self.name, self.hint = name, hint
+
+        def activate(self, file: ghostfile.File, options: object) -> None:
+            tried.append(self.name)
+            raise errors.Unsupported(f"not by {self.name}", path=file.path, hint=self.hint)
+
+    real = backends.get
+    fakes = {"file": Refusing("file", "first do this"), "xswap": Refusing("xswap", None)}
+    monkeypatch.setattr(backends, "get", lambda name: fakes.get(name) or real(name))
+    monkeypatch.setattr(kernel, "cannot_swap", lambda _: False)
+    activation.activate(str(ghost), Request(fallback=("xswap", "file", "zram")))
+    assert tried == ["file", "xswap"]
+    err = capsys.readouterr().err
+    assert err.splitlines() == [
+        f"ghostctl: {ghost}: warning: not by file: active by zram instead",
+        "ghostctl: hint: first do this",
+    ]
+    actives = areas.read()
+    deactivation.deactivate(areas.find(str(ghost), actives), actives)
+    with pytest.raises(errors.Unsupported, match="not by file; not by xswap") as caught:
+        activation.activate(str(ghost), Request(fallback=("xswap",)))
+    hints = str(caught.value.hint).split("; ")
+    assert hints[0] == "first do this"
+    assert hints[-1].startswith("--fallback ")
+    assert "zram" in hints[-1]
+    # where there is nothing that could be tried
+    monkeypatch.setattr(backends, "get", lambda name: Refusing(name, None))
+    with pytest.raises(errors.Unsupported, match="not by file") as caught:
+        activation.activate(str(ghost), Request())
+    assert str(caught.value.hint).startswith("--fallback ghostswap,xswap,zram ")
+    monkeypatch.setattr(Refusing, "unavailable", lambda self: f"no {self.name}")
+    with pytest.raises(errors.Unsupported, match="not by file") as caught:
+        activation.activate(str(ghost), Request())
+    assert caught.value.hint == (
+        "this kernel supports none of the fallback backends; boot a kernel with ghost swap"
+    )
+
+
+@pytest.mark.parametrize("needs_zswap", [True, False])
+def test_the_pool_is_looked_at_when_it_holds_the_pages(
+    machine: Path, file: ghostfile.File, monkeypatch: pytest.MonkeyPatch, needs_zswap: bool
+) -> None:
+    class Through(Fake):
+        def activate(self, file: ghostfile.File, options: object) -> None:
+            pass
+
+    (machine / PARAMETERS / "enabled").write_text("Y\n")
+    looked_at = []
+    backend = Through()
+    backend.needs_zswap = needs_zswap
+    monkeypatch.setattr(backends, "get", lambda _: backend)
+    monkeypatch.setattr(activation, "_warn_pool", lambda file, _: looked_at.append(file.path))
+    activation.activate(file.path, Request())
+    assert looked_at == [file.path] * needs_zswap
 
 
 # -- /run/ghostctl
@@ -303,6 +387,23 @@ def test_what_an_ordinary_area_is_refused_for(tmp_path: Path) -> None:
     assert type(error) is errors.NotAGhost
 
 
+def test_nothing_is_wrong_with_the_file(file: ghostfile.File) -> None:
+    """Whatever the kernel has against it then, only the kernel can say."""
+    assert "dmesg" in activation._why_invalid(file)
+
+
+def test_no_room_for_more_areas_or_no_permission(
+    file: ghostfile.File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MAX_SWAPFILES of include/linux/swap.h is 32, less what the kernel's options take, but at most nine."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    error = PermissionError(errno.EPERM, os.strerror(errno.EPERM), file.path)
+    assert type(activation._why_denied(file, error, 22)) is errors.Denied
+    assert "no room for more than 23 areas" in str(activation._why_denied(file, error, 23))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert activation._why_denied(file, error, 23) is error
+
+
 def test_why_a_file_is_invalid(swap_dir: Path, tmpfs: Path) -> None:
     """The kernel says EINVAL for each of them."""
     for path, why in (
@@ -344,6 +445,24 @@ def test_a_damaged_ghost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert caught.value.hint == f"ghostctl verify {path}"
         activation._check_header(file, True)
     assert "warning: CRC of the ghost tag" in capsys.readouterr().err
+    with pytest.raises(errors.Error, match="CRC of the ghost tag"):
+        activation.activate(str(path), Request(backend="zram"))
+
+
+def test_devices_may_be_for_a_group(file: ghostfile.File, capsys: pytest.CaptureFixture[str]) -> None:
+    device = os.stat_result((0o060660, 1, 1, 1, 0, 6, 0, 0, 0, 0))
+    activation._warn_permissions(file._replace(st=device))
+    assert capsys.readouterr().err == ""
+
+
+def test_mode_of_a_ghost(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ghost.chmod(0o644)
+    activation.activate(str(ghost), Request(backend="zram"))
+    assert capsys.readouterr().err == (
+        f"ghostctl: {ghost}: warning: insecure permissions 0644, 0600 suggested\n"
+    )
+    actives = areas.read()
+    deactivation.deactivate(areas.find(str(ghost), actives), actives)
 
 
 def test_fixpgsz(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
