@@ -242,6 +242,8 @@ def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Itera
         return
     if state is None:
         what, hint = "this kernel has no zswap, so nothing could be swapped to a ghost", None
+    elif state.enabled is None:
+        what, hint = "cannot tell whether zswap is on: if not, nothing could be swapped to a ghost", None
     else:
         what = "zswap is off, so nothing could be swapped to a ghost"
         hint = f"--enable-zswap turns it on, as does: echo Y > /{zswap.PARAMETERS}/enabled"

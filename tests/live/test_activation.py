@@ -154,6 +154,17 @@ def test_no_zswap_at_all(machine: Path, file: ghostfile.File, capsys: pytest.Cap
     assert "warning: this kernel has no zswap" in capsys.readouterr().err
 
 
+def test_zswap_that_cannot_be_read(
+    machine: Path, file: ghostfile.File, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (machine / PARAMETERS / "enabled").unlink()
+    (machine / PARAMETERS / "enabled").mkdir()
+    with pytest.raises(IsADirectoryError):
+        through_zswap(file, Request())
+    through_zswap(file, Request(force=True))
+    assert "warning: cannot tell whether zswap is on" in capsys.readouterr().err
+
+
 def test_who_needs_no_zswap(machine: Path, file: ghostfile.File, capsys: pytest.CaptureFixture[str]) -> None:
     through_zswap(file, Request(enable_zswap=True), backends.get("zram"))
     # nor does one that will refuse anyway, for a better reason
@@ -168,6 +179,7 @@ def test_who_needs_no_zswap(machine: Path, file: ghostfile.File, capsys: pytest.
         # 10 MiB at the assumed 3:1 hold 30
         (40 * MIB, 10, "", "file 1024 0 5", f"resize --cycle {{}} {30 * MIB}, or"),
         (40 * MIB, 10, "/h ghost 35840 0 5", "file 1024 0 5", None),
+        (40 * MIB, 10, "/h ghost 30720 0 5", "file 1024 0 5", None),
         (30 * MIB, 10, "", "file 1024 0 5", ""),
         (31 * MIB, 10, "", "partition 1024 0 9", f"resize --cycle {{}} {30 * MIB}, or"),
         (40 * MIB, 10, "", "file 1024 0 10", ""),
@@ -203,6 +215,24 @@ def test_a_ghost_larger_than_the_pool_above_a_real_area(
     assert "warning: is above /real and declares more than zswap's pool can hold (about 30 MiB)" in err
     text = advice.format(file.path) if advice else "hint: give it a lower priority"
     assert text in err
+
+
+def test_no_warning_of_what_is_not_known(
+    machine: Path, file: ghostfile.File, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The area is down again already, or the size of the pool cannot be told."""
+    real = areas.Active(Area("/real", "file", 1024, 0, 5), "/real")
+    listed(machine, "/elsewhere ghost 999999 0 10")
+    activation._warn_pool(file, [real])
+    listed(machine, "/elsewhere file 999999 0 10")
+    activation._warn_pool(file, [real])
+    listed(machine, "xswap0 xswap 999999 0 10")
+    monkeypatch.setattr(rundir, "PATH", str(machine / "run"))
+    rundir.write_record("xswap0", rundir.Record("", file.require_header().uuid_text, file.path))
+    (machine / PARAMETERS / "enabled").unlink()
+    (machine / PARAMETERS / "enabled").mkdir()
+    activation._warn_pool(file, [real])
+    assert capsys.readouterr().err == ""
 
 
 def test_a_priority_of_the_kernels_choice(capsys: pytest.CaptureFixture[str]) -> None:
@@ -569,10 +599,22 @@ def test_progress(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         came.clear()
         assert came.wait(10)
 
+    failed = threading.Event()
+    read = swaps.read
+
+    def read_or_tell() -> list[Area]:
+        try:
+            return read()
+        except errors.NoAreaList:
+            failed.set()
+            raise
+
+    monkeypatch.setattr(swaps, "read", read_or_tell)
     (machine / "proc/swaps").unlink()
     threads = threading.active_count()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with deactivation._watched(area, progress):
+        assert failed.wait(10)
         # signals are for this thread still
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
         listed(machine, "/b file 1024 5 1", "/a file 1024 800 1")
