@@ -13,16 +13,18 @@ zshcompdir = $(PREFIX)/share/zsh/site-functions
 fishcompdir = $(PREFIX)/share/fish/vendor_completions.d
 generatordir = $(or $(shell pkg-config --variable=systemdsystemgeneratordir systemd 2>/dev/null),/usr/lib/systemd/system-generators)
 
-.PHONY: help demo test test-vm faults mutants lint bench bench-vm man install uninstall venv clean
+.PHONY: help demo test test-fast test-vm faults mutants lint bench against bench-vm man install uninstall venv clean
 
 help:
 	@echo 'make demo     make a ghost, look at it, activate it with what this kernel offers, take it down'
 	@echo 'make test     all tests that this machine can run'
+	@echo 'make test-fast those that take less than half a minute together'
 	@echo 'make test-vm  builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'
 	@echo 'make faults   a fault at each system call of each command that writes (tests/faults)'
 	@echo 'make mutants  small faults put into a copy of src/: which do the fast tests not notice'
 	@echo 'make lint     linters and type checks alone'
 	@echo 'make bench    figures side by side, into docs/BENCHMARKS.md'
+	@echo 'make against  every command beside what it was in another revision: BEFORE=HEAD~1'
 	@echo 'make bench-vm figures under memory pressure, in such guests, into docs/BENCHMARKS.md'
 	@echo 'make man      show the man page'
 	@echo 'make install  DESTDIR= PREFIX=/usr/local'
@@ -41,6 +43,9 @@ demo: venv
 test: venv
 	$(PY) -m pytest
 
+test-fast: venv
+	$(PY) -m pytest -n $$(nproc) tests/unit tests/commands tests/test_*.py
+
 test-vm: venv
 	$(PY) tests/vm/lab.py build
 	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm} $(PY) -m pytest -n $$(nproc) --dist loadfile tests/vm
@@ -53,6 +58,9 @@ mutants: venv
 
 lint: venv
 	$(PY) -m pytest tests/lint
+
+against: venv
+	$(PY) bench/against.py $(or $(BEFORE),HEAD~1)
 
 bench: venv
 	$(PY) -m compileall -q src

@@ -530,6 +530,13 @@ def test_pages_that_fit_nowhere() -> None:
         deactivation.deactivate(gone, [], force=True)
 
 
+def test_memory_that_cannot_be_read_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = areas.Active(Area("/nonesuch", "file", 1 << 40, 1 << 40, 1), "/nonesuch")
+    monkeypatch.setattr(kernel, "read_meminfo", lambda: open("/proc/none"))
+    with oscalls.raises(errno.ENOENT, "/nonesuch"):
+        deactivation.deactivate(gone, [])
+
+
 def test_an_empty_ghost_is_no_room_for_a_full_area(machine: Path) -> None:
     available = kernel.read_meminfo()["MemAvailable"]
     full = areas.Active(Area("/nonesuch", "file", available >> 9, available >> 9, 1), "/nonesuch")
