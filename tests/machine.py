@@ -103,6 +103,11 @@ def _library(name: str) -> Callable[[], str | None]:
     return probe
 
 
+def _user_namespace() -> str | None:
+    done = subprocess.run(["unshare", "--map-root-user", "true"], capture_output=True, check=False)
+    return "no user namespace can be made" if done.returncode else None
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "swap": _both(_root, _path("/proc/swaps"), _programs("mkswap", "swapon", "swapoff")),
@@ -137,6 +142,8 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "liblz4": _library("liblz4.so.1"),
     "liblzo2": _library("liblzo2.so.2"),
     "libzstd": _library("libzstd.so.1"),
+    "latin-1": _both(_programs("localedef"), _path("/usr/share/i18n/locales/en_US")),
+    "user-namespace": _user_namespace,
     "pages-4k": lambda: None if os.sysconf("SC_PAGE_SIZE") == 4096 else "pages are not of 4096 bytes",
 }
 """Names for `require` and GHOSTCTL_REQUIRE, each with a function that says why it is missing, or None."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -102,8 +101,7 @@ def test_messages_to_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def latin_1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    if shutil.which("localedef") is None:
-        pytest.skip("no localedef")
+    require("latin-1")
     directory = tmp_path_factory.mktemp("locales")
     run("localedef", "-i", "en_US", "-f", "ISO-8859-1", directory / "en_US.ISO-8859-1")
     return {"LOCPATH": str(directory), "LC_ALL": "en_US.ISO-8859-1"}

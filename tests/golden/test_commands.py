@@ -27,9 +27,7 @@ def command_lines(session: Path) -> list[str]:
 
 @pytest.mark.parametrize("session", sorted(DIRECTORY.iterdir()), ids=lambda session: session.name)
 def test_session(ghost_dir: Path, session: Path) -> None:
-    require("root")
-    if os.sysconf("SC_PAGE_SIZE") != 4096:
-        pytest.skip("the sessions have pages of 4096 bytes")
+    require("root", "pages-4k")
     text = ""
     for line in command_lines(session):
         done = ghostctl(*shlex.split(line), cwd=ghost_dir, env={"LC_ALL": "C.UTF-8"})

@@ -9,7 +9,6 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -419,15 +418,10 @@ def there(made: There) -> Iterator[There]:
             made.put_back()
 
 
-@cache
-def _has_user_namespaces() -> bool:
-    return subprocess.run([*PREFIXES["capability"], "true"], capture_output=True, check=False).returncode == 0
-
-
 def prefix(without: str) -> tuple[str, ...]:
     """For `ghostctl`; skips the test where it cannot be done."""
-    if without == "capability" and not _has_user_namespaces():
-        pytest.skip("no user namespaces")
+    if without == "capability":
+        require("user-namespace")
     if without == "swapon" and os.uname().machine not in refuse.ARCHITECTURES:
         pytest.skip("refuse.py does not know this processor")
     return PREFIXES[without]
