@@ -82,13 +82,16 @@ def work(directory: Path, repository: Path, live: bool) -> NoReturn:
     _set_up(directory, repository, live)
     _import_tools()
     before = _Kernel.now()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     # what tests leave running becomes a child of this process
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     for line in sys.stdin:
         request = json.loads(line)
-        answer = _answer(directory, repository, request)
-        if live:
-            before.put_back()
+        try:
+            answer = _answer(directory, repository, request)
+        finally:
+            if live:
+                before.put_back()
         print(json.dumps(answer), flush=True)
     os._exit(0)
 
@@ -181,12 +184,15 @@ def _fork(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
     pid = os.fork()
     if pid == 0:
         _test(directory, request, result)
-    process = os.pidfd_open(pid)
-    ended = select.select([process], [], [], request["limit"])[0]
-    os.close(process)
-    if not ended:
-        os.kill(pid, signal.SIGKILL)
-    _reap()
+    ended = False
+    try:
+        process = os.pidfd_open(pid)
+        ended = bool(select.select([process], [], [], request["limit"])[0])
+        os.close(process)
+    finally:
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+        _reap()
     if not ended:
         _detach(directory)
         return {"passed": False, "why": "timeout", "tests": {}}
@@ -223,6 +229,7 @@ def _detach(directory: Path) -> None:
 def _test(directory: Path, request: dict[str, Any], result: Path) -> NoReturn:
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for fd, target in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
             os.dup2(fd, target)
@@ -364,8 +371,9 @@ class Worker:
 
     def end(self) -> None:
         cast("IO[str]", self.process.stdin).close()
+        self.process.terminate()
         try:
-            self.process.wait(5)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -585,6 +593,7 @@ def main() -> int:
         return 0
     if os.geteuid() != 0:
         parser.error("only root can give the tests mounts of their own")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     return _judge(modules, chosen, options)
 
 
