@@ -410,14 +410,17 @@ class Knowledge:
         """Those that may notice a fault, the likely ones first; only so many seconds of them."""
         reached = self.reached[mutant.module]
         names = reached[mutant.statement]
-        if mutant.statement in self.at_import[mutant.module]:
+        at_import = mutant.statement in self.at_import[mutant.module]
+        if at_import:
             names = set[str]().union(*reached.values())
         name = Path(mutant.module).stem
         noticed = self.noticed[mutant.module]
 
         def likely(test: str) -> tuple[float, ...]:
-            named = name in test.partition("::")[0]
-            return -min(noticed[test], 3), not named, "/unit/" not in test, self.seconds[test]
+            named, unit = name in test.partition("::")[0], "/unit/" in test
+            # values that the whole program has are those of short tests
+            first = (not unit, not named) if at_import else (not named, not unit)
+            return -min(noticed[test], 3), *first, self.seconds[test]
 
         tests = sorted(names & self.seconds.keys(), key=likely)
         used = list(accumulate(self.seconds[test] for test in tests))

@@ -431,7 +431,7 @@ def test_a_ghost_that_cannot_be_read(ghost: Path, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch:
         oscalls.fail(patch, "open", errno.EIO, when=lambda path, *_a, **_k: path == str(ghost))
         for spec in (ghost, copy):
-            with pytest.raises(errors.Error, match=f"cannot tell whether it is active: {ghost}: Input"):
+            with pytest.raises(errors.Error, match=f"{ghost}: cannot tell whether it is active: Input"):
                 find(spec)
     off(ghost)
 

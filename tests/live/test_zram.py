@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import mmap
 import os
@@ -46,6 +47,7 @@ from ghostctl import (
     errors,
     ghostfile,
     header,
+    kernel,
     rundir,
     swaps,
 )
@@ -135,6 +137,13 @@ def test_pages_go_there_and_come_back(ghost: Path) -> None:
     assert memory[: size // 2] == content[: size // 2]
     assert ghostctl("off", ghost).returncode == 0
     assert memory[:] == content
+
+
+def test_what_is_known_without_a_list_of_areas(ghost: Path) -> None:
+    """Its name and size; whether it is active, and how, only /proc/swaps says."""
+    name = make_active(ghost)
+    assert swaps.Area(name, "partition", SIZE >> 10, 0, 0) in list(zram.BACKEND.made())
+    assert ghostctl("off", ghost).returncode == 0
 
 
 @pytest.mark.parametrize("spec", [f"UUID={UUID.upper()}", f"LABEL={LABEL}", f"-L{LABEL}", "/dev/zram"])
@@ -321,12 +330,25 @@ def test_room_of_a_device(ghost: Path) -> None:
     assert ghostctl("off", ghost).returncode == 0
 
 
-def test_a_table_that_memory_does_not_hold(ghost: Path) -> None:
-    make_ghost(ghost, 15 << 40)
-    for force in ((), ("--force",)):
-        done = ghostctl(*ON, *force, ghost)
-        assert done.returncode == 7, done.stderr
-        assert f"hint: ghostctl resize {shlex.quote(str(ghost))}" in done.stderr
+@pytest.mark.parametrize("force", [False, True])
+def test_a_table_that_memory_does_not_hold(ghost: Path, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
+    """It is known before, or the kernel says so; no memory is really filled for that."""
+    write_attribute = kernel.write_attribute
+
+    def write(path: str, value: str) -> None:
+        if path.endswith("/disksize"):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), path)
+        write_attribute(path, value)
+
+    monkeypatch.setattr(kernel, "write_attribute", write)
+    if not force:
+        monkeypatch.setattr(kernel, "read_meminfo", lambda *_: {"MemAvailable": 1})
+    with pytest.raises(errors.NoMemory) as caught:
+        activation.activate(str(ghost), activation.Request(backend="zram", force=force))
+    assert caught.value.path == str(ghost)
+    assert str(caught.value.hint).startswith(f"ghostctl resize {shlex.quote(str(ghost))} SIZE")
+    assert errors.exit_status(caught.value) == 7
+    assert labelled() == set()
 
 
 def test_what_only_root_may(ghost: Path) -> None:
@@ -474,6 +496,20 @@ def test_a_device_that_nothing_names(ghost: Path, capsys: pytest.CaptureFixture[
         deactivate(ghost)
         activate(ghost)
         assert str(device) not in capsys.readouterr().err
+        deactivate(ghost)
+    finally:
+        remove_device(device)
+
+
+def test_a_set_up_that_failed_leaves_no_note(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The device is gone, and no other is taken for it."""
+    request = activation.Request(backends.Options(compressor="nonesuch"), "zram")
+    with pytest.raises(errors.Unsupported, match="zram has no compressor nonesuch"):
+        activation.activate(str(ghost), request)
+    device = add_device()
+    try:
+        activate(ghost)
+        assert capsys.readouterr().err == ""
         deactivate(ghost)
     finally:
         remove_device(device)

@@ -118,7 +118,7 @@ def test_what_a_kernel_offers(
     assert backend.unavailable(str(tmp_path)) is None
 
 
-def test_a_kernel_that_has_zram_or_its_module(tmp_path: Path) -> None:
+def test_a_kernel_that_has_zram_or_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the control directory modprobe(8) is asked, which knows where modules are."""
     backend = zram.BACKEND
     would_load = zram._modprobe("--dry-run", "--quiet", "zram")
@@ -127,6 +127,10 @@ def test_a_kernel_that_has_zram_or_its_module(tmp_path: Path) -> None:
     reason = backend.unavailable(str(tmp_path))
     assert reason == (None if would_load else f"this kernel ({kernel.release()}) has no zram")
     assert zram._modprobe("--dry-run", "--quiet", "ghostctl-nonesuch") is False
+    monkeypatch.setattr(zram, "_modprobe", lambda *_: True)
+    assert backend.unavailable(str(tmp_path)) is None
+    monkeypatch.setattr(zram, "_modprobe", lambda *_: False)
+    assert kernel.release() in str(backend.unavailable(str(tmp_path)))
     put(tmp_path, "sys/class/zram-control/hot_add")
     assert backend.unavailable(str(tmp_path)) is None
 
