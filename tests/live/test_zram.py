@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import oscalls
 import pytest
 from machine import AS_NOBODY, ghostctl, is_active, require, run
 from stepwise import forked
@@ -368,6 +369,29 @@ def test_swapon_refused_after_the_set_up(ghost: Path) -> None:
     assert "swap" in done.stderr or "Operation not permitted" in done.stderr
 
 
+@pytest.mark.parametrize("what", ["swapoff fails", "somebody else has it"])
+def test_only_what_is_off_and_ours_is_removed(
+    ghost: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    make_active(ghost)
+    actives = areas.read()
+    found = areas.find(str(ghost), actives)
+    removed: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(zram, "_remove", removed.append)
+        if what == "swapoff fails":
+            oscalls.fail(patch, "open", errno.ENOMEM, when=lambda path, *_a, **_k: path == found.area.name)
+            with pytest.raises(OSError, match="Cannot allocate memory"):
+                deactivation.deactivate(found, actives)
+        else:
+            patch.setattr(zram, "_read", lambda _: None)
+            deactivation.deactivate(found, actives)
+    assert removed == []
+    # the next command finds it
+    assert ghostctl("off", ghost).returncode == (0 if what == "swapoff fails" else 3)
+    assert labelled() == set()
+
+
 def test_a_device_that_somebody_has_open(ghost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """swapoff(2) has done its work, and the device stays: which it is, and how to be rid of it."""
     name = make_active(ghost)
@@ -499,6 +523,39 @@ def test_a_device_that_nothing_names(ghost: Path, capsys: pytest.CaptureFixture[
         deactivate(ghost)
     finally:
         remove_device(device)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ("disksize", "Input/output error"),
+        ("pwrite", "the header could not be written"),
+        ("fsync", "Input/output error"),
+    ],
+)
+def test_a_device_that_cannot_be_set_up(
+    ghost: Path, monkeypatch: pytest.MonkeyPatch, call: str, text: str
+) -> None:
+    write_attribute = kernel.write_attribute
+
+    def write(path: str, value: str) -> None:
+        if path.endswith("/disksize"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        write_attribute(path, value)
+
+    before = devices()
+    with monkeypatch.context() as patch:
+        if call == "pwrite":
+            patch.setattr(os, "pwrite", lambda _fd, data, _offset: len(data) - 1)
+        elif call == "fsync":
+            # with a memory limit that has no room for the header, too
+            oscalls.fail(patch, "fsync", errno.EIO)
+        else:
+            patch.setattr(kernel, "write_attribute", write)
+        with pytest.raises(OSError, match=text) as caught:
+            activation.activate(str(ghost), activation.Request(backend="zram"))
+    assert "zram" in caught.value.filename
+    assert devices() == before
 
 
 def test_a_set_up_that_failed_leaves_no_note(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:

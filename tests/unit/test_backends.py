@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import inspect
 import os
+import subprocess
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from ghostctl import areas, backends, header, kernel, rundir
+from ghostctl import areas, backends, errors, header, kernel, rundir
 from ghostctl.backends import ghostswap, xswap, zram
 from ghostctl.swaps import Area
 
@@ -133,6 +135,62 @@ def test_a_kernel_that_has_zram_or_its_module(tmp_path: Path, monkeypatch: pytes
     assert kernel.release() in str(backend.unavailable(str(tmp_path)))
     put(tmp_path, "sys/class/zram-control/hot_add")
     assert backend.unavailable(str(tmp_path)) is None
+
+
+def test_what_modprobe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel names the program; one without modules does not."""
+    named = put(tmp_path, "modprobe", "/sbin/own\n")
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, len(ran) - 1)
+
+    def open_other(path: str, **keywords: str) -> IO[str]:
+        assert path == "/proc/sys/kernel/modprobe"
+        return named.open(**keywords)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(zram, "open", open_other, raising=False)
+    monkeypatch.setattr(subprocess, "run", run)
+    assert [zram._modprobe("zram"), zram._modprobe("zram")] == [True, False]
+    assert ran == [["/sbin/own", "zram"]] * 2
+    named.unlink()
+    assert zram._modprobe("zram") is False
+    assert len(ran) == 2
+
+
+@pytest.mark.parametrize(("loads", "appears"), [(False, False), (True, False), (False, True), (True, True)])
+def test_zram_is_there_once_its_module_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loads: bool, appears: bool
+) -> None:
+    monkeypatch.setattr(zram, "_CONTROL", str(tmp_path / "control")[1:])
+    monkeypatch.setattr(zram, "has_sysfs", lambda: True)
+    asked: list[tuple[str, ...]] = []
+
+    def modprobe(*arguments: str) -> bool:
+        asked.append(arguments)
+        if appears:
+            put(tmp_path, "control/hot_add")
+        return loads
+
+    monkeypatch.setattr(zram, "_modprobe", modprobe)
+    if loads and appears:
+        zram._load()
+        zram._load()
+    else:
+        with pytest.raises(errors.Unsupported, match="has no zram"):
+            zram._load()
+    # with a device for nobody it would not be asked
+    assert asked == [("zram", "num_devices=0")]
+
+
+def test_a_device_without_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zram, "_CONTROL", str(tmp_path)[1:])
+    path = put(tmp_path, "hot_add", "7\n")
+    assert zram._hot_add() == 7
+    path.write_text("none\n")
+    with pytest.raises(errors.Error, match="gave no number: 'none'"):
+        zram._hot_add()
 
 
 def test_the_path_of_the_ghostswap_device(tmp_path: Path) -> None:
