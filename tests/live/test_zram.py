@@ -558,6 +558,33 @@ def test_a_device_that_cannot_be_set_up(
     assert devices() == before
 
 
+def test_a_device_that_stays_after_a_failure_is_named(
+    ghost: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = activation.Request(backends.Options(compressor="lzo"), "zram")
+    left: list[int] = []
+
+    def busy(number: int) -> None:
+        left.append(number)
+        raise errors.Busy("another process has it open")
+
+    def refuse(_path: str, _value: str) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), "comp_algorithm")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zram, "_remove", busy)
+        patch.setattr(kernel, "write_attribute", refuse)
+        # not a compressor that the kernel does not know
+        with pytest.raises(OSError, match="busy"):
+            activation.activate(str(ghost), request)
+    (number,) = left
+    remove_device(Path(f"zram{number}"))
+    assert capsys.readouterr().err.splitlines() == [
+        f"ghostctl: /dev/zram{number}: warning: is left: another process has it open",
+        f"ghostctl: hint: echo {number} > {CONTROL}/hot_remove",
+    ]
+
+
 def test_a_set_up_that_failed_leaves_no_note(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The device is gone, and no other is taken for it."""
     request = activation.Request(backends.Options(compressor="nonesuch"), "zram")

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
+import oscalls
 import pytest
 
 from ghostctl import areas, backends, errors, header, kernel, rundir
@@ -191,6 +194,47 @@ def test_a_device_without_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path.write_text("none\n")
     with pytest.raises(errors.Error, match="gave no number: 'none'"):
         zram._hot_add()
+
+
+@pytest.mark.parametrize(
+    ("answers", "raised", "calls"),
+    [
+        ((0,), None, 1),
+        ((errno.ENODEV,), None, 1),
+        ((errno.EBUSY, errno.EBUSY, 0), None, 3),
+        ((errno.EBUSY,) * 5, errors.Busy, 3),
+        ((errno.EACCES, 0), PermissionError, 1),
+    ],
+)
+def test_a_device_goes_once(
+    monkeypatch: pytest.MonkeyPatch, answers: tuple[int, ...], raised: type[BaseException] | None, calls: int
+) -> None:
+    """After that its number may be another one's."""
+    left = list(answers)
+
+    def write(path: str, value: str) -> None:
+        assert (path, value) == ("/sys/class/zram-control/hot_remove", "77")
+        if number := left.pop(0):
+            raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(kernel, "write_attribute", write)
+    monkeypatch.setattr(zram, "has_sysfs", lambda: True)
+    monkeypatch.setattr(zram, "_REMOVE_TRIES", 3)
+    monkeypatch.setattr(zram, "_REMOVE_PAUSE", 0)
+    with pytest.raises(raised) if raised else nullcontext():
+        zram._remove(77)
+    assert len(answers) - len(left) == calls
+
+
+def test_the_node_of_a_device_is_a_block_device_of_that_number(tmp_path: Path) -> None:
+    """Whatever else has its name in /dev is not written to."""
+    before = oscalls.open_descriptors()
+    put(tmp_path, "dev", "1:3\n")
+    # the numbers of a character device are no block device's
+    for path in (put(tmp_path, "zram7"), Path("/dev/null")):
+        with pytest.raises(errors.Error, match=f"{path}: is not the block device 1:3"):
+            zram._open(str(path), str(tmp_path))
+    assert oscalls.open_descriptors() == before
 
 
 def test_the_path_of_the_ghostswap_device(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Zram(Backend):
             change.begin(map(str, _numbers()))
             number = _hot_add()
             try:
-                _set_up(number, device_header, file, options, change)
+                _set_up(number, device_header, file, options)
             except BaseException:
                 _undo(number)
                 raise
@@ -172,7 +172,7 @@ def _hot_add() -> int:
     return number
 
 
-def _set_up(number: int, device_header: Header, file: File, options: Options, change: rundir.Change) -> None:
+def _set_up(number: int, device_header: Header, file: File, options: Options) -> None:
     attributes = f"/sys/block/zram{number}"
     if options.compressor is not None:
         _set_compressor(attributes, options.compressor, file)
@@ -196,7 +196,6 @@ def _set_up(number: int, device_header: Header, file: File, options: Options, ch
             if os.pwrite(fd, page, 0) != len(page):
                 raise OSError(errno.EIO, "the header could not be written")
             os.fsync(fd)
-        change.complete()
         syscalls.swapon(fd, path, syscalls.swapon_flags(options.prio, options.discard))
     finally:
         os.close(fd)
