@@ -113,20 +113,28 @@ class _Kernel(NamedTuple):
 
     def put_back(self) -> None:
         """Raises `OSError` when it cannot: what comes then would say nothing."""
-        now = self.now()
+        deadline = time.monotonic() + 20
+        while (now := self.now()) != self:
+            if time.monotonic() > deadline:
+                raise OSError(f"cannot be put back: {now}, not {self}")
+            self._put_back(now)
+            # what another program is just looking at goes a moment later
+            time.sleep(0.1)
+
+    def _put_back(self, now: _Kernel) -> None:
+        control = Path("/sys/class/zram-control")
         for name in now.areas - self.areas:
             plain = name.encode().decode("unicode_escape").encode("latin-1")
-            subprocess.run([b"swapoff", plain.removesuffix(rb"\040(deleted)")], check=False)
+            for found in (plain.removesuffix(b" (deleted)"), b"/dev" + plain):
+                subprocess.run([b"swapoff", b"--", found], check=False, stderr=subprocess.DEVNULL)
         for name in now.devices - self.devices:
-            with suppress(FileNotFoundError):
-                (Path("/sys/class/zram-control/hot_remove")).write_text(name.removeprefix("zram"))
+            with suppress(OSError):
+                (control / "hot_remove").write_text(name.removeprefix("zram"))
         for _ in self.devices - now.devices:
-            Path("/sys/class/zram-control/hot_add").read_text()
+            (control / "hot_add").read_text()
         for path, value in self.zswap.items():
             if now.zswap[path] != value:
                 path.write_text(value)
-        if (left := self.now()) != self:
-            raise OSError(f"cannot be put back: {left}, not {self}")
 
 
 def _set_up(directory: Path, repository: Path, live: bool) -> None:

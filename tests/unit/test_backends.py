@@ -5,6 +5,7 @@ import errno
 import inspect
 import os
 import subprocess
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
@@ -12,7 +13,7 @@ from typing import IO
 import oscalls
 import pytest
 
-from ghostctl import areas, backends, errors, header, kernel, rundir
+from ghostctl import areas, backends, errors, ghostfile, header, kernel, rundir
 from ghostctl.backends import ghostswap, xswap, zram
 from ghostctl.swaps import Area
 
@@ -220,10 +221,37 @@ def test_a_device_goes_once(
     monkeypatch.setattr(kernel, "write_attribute", write)
     monkeypatch.setattr(zram, "has_sysfs", lambda: True)
     monkeypatch.setattr(zram, "_REMOVE_TRIES", 3)
-    monkeypatch.setattr(zram, "_REMOVE_PAUSE", 0)
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
     with pytest.raises(raised) if raised else nullcontext():
         zram._remove(77)
     assert len(answers) - len(left) == calls
+    assert len(pauses) == calls - 1
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (errors.NotAGhost("is a directory"), None),
+        (OSError(errno.EBUSY, "busy"), None),
+        (OSError(errno.EIO, "broken"), OSError),
+    ],
+)
+def test_what_cannot_be_read_is_nobody_s_only_when_it_goes(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[BaseException] | None
+) -> None:
+    def look(path: str) -> None:
+        assert path == "/dev/zram77"
+        raise error
+
+    monkeypatch.setattr(ghostfile, "look", look)
+    with pytest.raises(raised) if raised else nullcontext():
+        assert zram._read(77) is None
+
+
+def test_no_devices_where_there_is_no_directory_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    oscalls.fail(monkeypatch, "listdir", errno.ENOENT)
+    assert zram._numbers() == []
 
 
 def test_the_node_of_a_device_is_a_block_device_of_that_number(tmp_path: Path) -> None:
