@@ -80,8 +80,9 @@ def _on_and_off(path: str) -> int:
         with atomic.place(path) as place:
             _remove(place)
             page = header.pack(header.ghost(sizes.MIN_PAGES, sizes.page_size()))
-            atomic.write(place, page, replace=False)
             try:
+                # it may be there when this fails: what came after the name was durability
+                atomic.write(place, page, replace=False)
                 fd = os.open(place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.dirfd)
                 try:
                     syscalls.swapon(fd, path)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,21 @@ def no_ghosts() -> None:
 
 def test_nothing_is_left(swap_dir: Path) -> None:
     assert probe.probe([str(swap_dir)]) is False
+    assert list(swap_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_nothing_is_left_when_the_directory_cannot_be_synced(
+    swap_dir: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """The file has its name by then."""
+
+    def is_directory(fd: int) -> bool:
+        return stat.S_ISDIR(os.fstat(fd).st_mode)
+
+    oscalls.fail(monkeypatch, "fsync", errno.EIO, when=is_directory, times=times)
+    with oscalls.raises(errno.EIO, swap_dir / probe.NAME):
+        probe.probe([str(swap_dir)])
     assert list(swap_dir.iterdir()) == []
 
 
