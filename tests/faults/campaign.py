@@ -436,6 +436,8 @@ class Tally:
         """Counts an answer, and prints its violations."""
         self.ran += answer["struck"]
         self.missed += not answer["struck"]
+        if (self.ran + self.missed) % 1000 == 0:
+            print(f"{self.ran + self.missed} tried", file=sys.stderr, flush=True)
         if answer["unstable"]:
             self.unstable += 1
             text = f"(once, not again) {name} {fault}: {answer['violations'][0]}"
