@@ -243,7 +243,8 @@ class Worker:
             unsynced = self._unsynced(run) if after != base.old else []
             again = self.run(arguments)
             if scenario.restore and not any(device.area for device in after.devices):
-                self.run(self.arguments(scenario.restore))
+                restored = self.run(self.arguments(scenario.restore))
+                again = again._replace(err=again.err + restored.err)
             end_numbers, end = self.observer.read_with_numbers()
         outcome = Outcome(run, after, numbers, again, end, end_numbers, unsynced)
         return list(check.violations(scenario, base, fault, outcome)), outcome

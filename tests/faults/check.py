@@ -194,6 +194,9 @@ def violations(scenario: Scenario, base: Baseline, fault: Fault, outcome: Outcom
         yield "hang: it did not end"
         return
     hit = fault.hit(run.calls)
+    if not all(call.begun for call in hit):
+        # calls are counted for each process: it struck what comes before the program
+        return
     struck = {call.fd[0] for call in hit if call.name == "write" and call.fd}
     killed = fault.signal == signal.SIGKILL
     yield from _said(scenario, fault, run, struck)

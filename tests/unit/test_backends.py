@@ -191,7 +191,10 @@ def test_zram_is_there_once_its_module_is(
 def test_a_device_without_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zram, "_CONTROL", str(tmp_path)[1:])
     path = put(tmp_path, "hot_add", "7\n")
+    calls = oscalls.record(monkeypatch, "read")
     assert zram._hot_add() == 7
+    # each is a device
+    assert [name for name, _ in calls] == ["read"]
     path.write_text("none\n")
     with pytest.raises(errors.Error, match="gave no number: 'none'"):
         zram._hot_add()

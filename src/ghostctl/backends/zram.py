@@ -163,8 +163,13 @@ def _load() -> None:
 
 def _hot_add() -> int:
     path = f"/{_CONTROL}/hot_add"
-    with naming(path), open(path, encoding="ascii") as file:
-        text = file.read().strip()
+    with naming(path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # each read(2) from the beginning makes a device, and the end of the file needs none
+            text = os.read(fd, 32).decode("ascii", "replace").strip()
+        finally:
+            os.close(fd)
     number = sizes.natural(text)
     if number is None:
         raise Error(f"the kernel made a device, but gave no number: {text!r}", path=path)
