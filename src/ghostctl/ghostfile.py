@@ -8,11 +8,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from . import atomic, header, kernel, report, sizes
+from . import header, kernel, report, sizes
 from .errors import NotAGhost, naming
 from .header import Header, HeaderError
+
+if TYPE_CHECKING:
+    from . import atomic
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),

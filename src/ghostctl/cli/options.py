@@ -171,10 +171,12 @@ def area_specs(required: bool = True) -> Callable[[Function], Function]:
 
 def locate(spec: str) -> str:
     """The path of a SPEC. Paths are not looked up anywhere, and a label needs no list of active areas."""
-    from .. import areas, lookup
+    from .. import lookup
 
     if lookup.tag(spec) is None:
         return spec
+    from .. import areas
+
     try:
         actives = areas.read()
     except NoAreaList as error:
