@@ -16,18 +16,18 @@ generatordir = $(or $(shell pkg-config --variable=systemdsystemgeneratordir syst
 .PHONY: help demo test test-fast test-vm faults mutants lint bench against bench-vm man install uninstall venv clean
 
 help:
-	@echo 'make demo     make a ghost, look at it, activate it with what this kernel offers, take it down'
-	@echo 'make test     all tests that this machine can run'
+	@echo 'make demo      make a ghost, look at it, activate it with what this kernel offers, take it down'
+	@echo 'make test      all tests that this machine can run'
 	@echo 'make test-fast those that take less than half a minute together'
-	@echo 'make test-vm  builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'
-	@echo 'make faults   a fault at each system call of each command that writes (tests/faults)'
-	@echo 'make mutants  small faults put into a copy of src/: which do the fast tests not notice'
-	@echo 'make lint     linters and type checks alone'
-	@echo 'make bench    figures side by side, into docs/BENCHMARKS.md'
-	@echo 'make against  every command beside what it was in another revision: BEFORE=HEAD~1'
-	@echo 'make bench-vm figures under memory pressure, in such guests, into docs/BENCHMARKS.md'
-	@echo 'make man      show the man page'
-	@echo 'make install  DESTDIR= PREFIX=/usr/local'
+	@echo 'make test-vm   builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'
+	@echo 'make faults    a fault at each system call of each command that writes (tests/faults)'
+	@echo 'make mutants   small faults put into a copy of src/: which do the fast tests not notice'
+	@echo 'make lint      linters and type checks alone'
+	@echo 'make bench     figures side by side, into docs/BENCHMARKS.md'
+	@echo 'make against   every command beside what it was in another revision: BEFORE=HEAD~1'
+	@echo 'make bench-vm  figures under memory pressure, in such guests, into docs/BENCHMARKS.md'
+	@echo 'make man       show the man page'
+	@echo 'make install   DESTDIR= PREFIX=/usr/local'
 
 venv: $(VENV)/.done
 

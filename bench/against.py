@@ -7,14 +7,13 @@ ghost of 16 MiB becomes active through zram where the kernel has it, and one swa
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from measure import Figures, markdown, run, side_by_side
+from measure import Figures, make_swap_file, markdown, side_by_side, together
 
 MAIN = "import sys; sys.path.insert(0, {!r}); from ghostctl.cli import main; sys.argv[0] = 'ghostctl'; main()"
 ROUNDS = 15
@@ -30,25 +29,18 @@ def sources(revision: str, directory: Path) -> Path:
     return directory / "src"
 
 
-def in_turn(src: Path, lines: Sequence[Sequence[str]]) -> Callable[[], Figures]:
-    """Commands of one tree that only make sense together, counted as one."""
-
-    def call() -> Figures:
-        code = MAIN.format(str(src))
-        each = [run([sys.executable, "-I", "-c", code, *line]) for line in lines]
-        return Figures(sum(one.seconds for one in each), max(one.peak_kib for one in each))
-
-    return call
+def started(src: Path, lines: Sequence[Sequence[str]]) -> Callable[[], Figures]:
+    """Command lines of the program in this tree, one after the other."""
+    code = MAIN.format(str(src))
+    return together(*([sys.executable, "-I", "-c", code, *line] for line in lines))
 
 
 def commands(directory: Path) -> dict[str, list[list[str]]]:
     """What is timed, by its name in the table."""
     ghost, real, new, fstab = (str(directory / name) for name in ("ghost", "real", "new", "fstab"))
-    subprocess.run(["fallocate", "-l", "16M", real], check=True)
-    subprocess.run(["mkswap", "-q", real], check=True)
-    os.chmod(real, 0o600)
+    make_swap_file(real)
     subprocess.run([sys.executable, "-m", "compileall", "-q", HERE / "src"], check=True)
-    in_turn(HERE / "src", [["-q", "mkghost", "-s", "16M", ghost]])()
+    started(HERE / "src", [["-q", "mkghost", "-s", "16M", ghost]])()
     Path(fstab).write_text(f"{ghost} none swap nofail,pri=32767,x-ghost.size=16M 0 0\n")
     found = {
         "--version": [["--version"]],
@@ -80,7 +72,7 @@ def main() -> None:
         rows = []
         for title, lines in commands(directory).items():
             figures = side_by_side(
-                {"before": in_turn(before, lines), "now": in_turn(HERE / "src", lines)}, ROUNDS
+                {"before": started(before, lines), "now": started(HERE / "src", lines)}, ROUNDS
             )
             old, new = figures["before"], figures["now"]
             rows.append(
@@ -92,7 +84,7 @@ def main() -> None:
                     f"{new.peak_kib / old.peak_kib:.2f}",
                 )
             )
-    print(markdown(("command", f"{sys.argv[1]}", "now", "time", "memory"), rows))
+    print(markdown(("command", sys.argv[1], "now", "time", "memory"), rows))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from measure import Figures, machine, markdown, run, side_by_side, write_section
+from measure import Figures, machine, make_swap_file, markdown, side_by_side, together, write_section
 
 GHOSTCTL = str(Path(sys.executable).with_name("ghostctl"))
 SIZES = (("1 MiB", 1 << 20), ("1 GiB", 1 << 30), ("1 TiB", 1 << 40), ("16 TiB - 4 KiB", (1 << 44) - 4096))
@@ -44,24 +44,12 @@ def table(figures: dict[str, Figures], base: str) -> str:
     )
 
 
-def both(first: Sequence[str], second: Sequence[str]) -> Callable[[], Figures]:
-    """Two commands that only make sense together, such as on and off, counted as one."""
-
-    def pair() -> Figures:
-        one, two = run(first), run(second)
-        return Figures(one.seconds + two.seconds, max(one.peak_kib, two.peak_kib))
-
-    return pair
-
-
 def start_up(path: Path, memory: Path) -> str:
     python = sys.executable
     swap, quick, real = str(path / "ghost"), str(memory / "ghost"), str(path / "real")
     subprocess.run([GHOSTCTL, "-q", "mkghost", "-s", "64M", swap], check=True)
     subprocess.run([GHOSTCTL, "-q", "mkghost", "-s", "64M", quick], check=True)
-    subprocess.run(["fallocate", "-l", "16M", real], check=True)
-    subprocess.run(["mkswap", "-q", real], check=True)
-    os.chmod(real, 0o600)
+    make_swap_file(real)
     figures = side_by_side(
         {
             "python3 -I -c pass": [python, "-I", "-c", "pass"],
@@ -76,8 +64,8 @@ def start_up(path: Path, memory: Path) -> str:
             "mkswap": ["mkswap", real],
             "ghostctl inspect": [GHOSTCTL, "inspect", swap],
             "blkid -p": ["blkid", "-p", real],
-            "ghostctl on + off, 16 MiB file": both([GHOSTCTL, "on", real], [GHOSTCTL, "off", real]),
-            "swapon + swapoff, 16 MiB file": both(["swapon", real], ["swapoff", real]),
+            "ghostctl on + off, 16 MiB file": together([GHOSTCTL, "on", real], [GHOSTCTL, "off", real]),
+            "swapon + swapoff, 16 MiB file": together(["swapon", real], ["swapoff", real]),
         },
         rounds=21,
     )
@@ -107,7 +95,7 @@ def sizes(path: Path) -> str:
     for name, size in SIZES:
         commands[f"mkghost {name}"] = [GHOSTCTL, "-q", "mkghost", "-f", "-s", str(size), ghost]
         if size <= FITS:
-            commands[f"fallocate + mkswap {name}"] = both(
+            commands[f"fallocate + mkswap {name}"] = together(
                 ["fallocate", "-l", str(size), f"{real}.{size}"], ["mkswap", "-f", f"{real}.{size}"]
             )
     figures = side_by_side(commands, rounds=9)

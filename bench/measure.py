@@ -37,6 +37,23 @@ def run(argv: Sequence[str]) -> Figures:
     return Figures(elapsed, usage.ru_maxrss)
 
 
+def together(*commands: Sequence[str]) -> Callable[[], Figures]:
+    """Commands that only make sense one after the other, such as on and off, counted as one."""
+
+    def call() -> Figures:
+        each = [run(command) for command in commands]
+        return Figures(sum(one.seconds for one in each), max(one.peak_kib for one in each))
+
+    return call
+
+
+def make_swap_file(path: str) -> None:
+    """An ordinary swap file of 16 MiB."""
+    subprocess.run(["fallocate", "-l", "16M", path], check=True)
+    subprocess.run(["mkswap", "-q", path], check=True)
+    os.chmod(path, 0o600)
+
+
 def side_by_side(
     commands: Mapping[str, Sequence[str] | Callable[[], Figures]], rounds: int = 15
 ) -> dict[str, Figures]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from machine import ghostctl, is_active, run
 
-from ghostctl import header
+from ghostctl import areas, deactivation, header
 
 PAGE = mmap.PAGESIZE
 SIZE = 4 << 20
@@ -93,6 +93,12 @@ def make_active(path: Path, *options: str) -> str:
     (name,) = labelled() - before
     assert is_active(f"/dev/{name}")
     return f"/dev/{name}"
+
+
+def off(spec: str | Path, fstab: str | Path = "/dev/null") -> None:
+    """Takes down what `ghostctl off` would; without a process for it."""
+    actives = areas.read()
+    deactivation.deactivate(areas.find(str(spec), actives, str(fstab)), actives)
 
 
 def status(*args: str | Path) -> list[dict[str, Any]]:

@@ -44,9 +44,11 @@ from itertools import accumulate, count
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, cast
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import mutate
+from faults import state
 from mutate import Mutant
 
 HERE = Path(__file__).resolve().parent
@@ -56,7 +58,7 @@ MODULES += ["deactivation", "resize", "signals", "rundir", "backends/zram"]
 ON_AREAS = {"areas", "activation", "deactivation", "resize", "backends/zram"}
 """Modules that do little without active areas."""
 SLOW = {"vm", "live", "lint", "docs", "faults", "golden", "differential"}
-"""Folders of tests that are not the fast ones."""
+"""Folders of tests that are not the fast ones, those of `make test-fast`."""
 NOTICED = 0.9
 LIMIT = 60
 """Seconds for the tests of one fault, and more when they take more than a quarter of that without it."""
@@ -81,7 +83,7 @@ def work(directory: Path, repository: Path, live: bool) -> NoReturn:
     """Runs the tests for each request on standard input, in a fork that has no part of the program yet."""
     _set_up(directory, repository, live)
     _import_tools()
-    before = _Kernel.now()
+    before = _Kernel.now() if live else None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     # what tests leave running becomes a child of this process
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
@@ -90,7 +92,7 @@ def work(directory: Path, repository: Path, live: bool) -> NoReturn:
         try:
             answer = _answer(directory, repository, request)
         finally:
-            if live:
+            if before is not None:
                 before.put_back()
         print(json.dumps(answer), flush=True)
     os._exit(0)
@@ -100,16 +102,13 @@ class _Kernel(NamedTuple):
     """What the tests of active areas change in the kernel, and a fault may leave changed."""
 
     areas: set[str]
-    devices: set[str]
+    devices: set[int]
     """Of zram."""
-    zswap: dict[Path, str]
+    zswap: dict[str, str]
 
     @classmethod
     def now(cls) -> _Kernel:
-        areas = {line.split()[0] for line in Path("/proc/swaps").read_text().splitlines()[1:]}
-        devices = {path.name for path in Path("/sys/block").glob("zram*")}
-        parameters = Path("/sys/module/zswap/parameters").glob("*")
-        return cls(areas, devices, {path: path.read_text() for path in parameters})
+        return cls(set(state.read_swaps()), set(state.zram_numbers()), state.read_zswap())
 
     def put_back(self) -> None:
         """Raises `OSError` when it cannot: what comes then would say nothing."""
@@ -124,17 +123,17 @@ class _Kernel(NamedTuple):
     def _put_back(self, now: _Kernel) -> None:
         control = Path("/sys/class/zram-control")
         for name in now.areas - self.areas:
-            plain = name.encode().decode("unicode_escape").encode("latin-1")
-            for found in (plain.removesuffix(b" (deleted)"), b"/dev" + plain):
-                subprocess.run([b"swapoff", b"--", found], check=False, stderr=subprocess.DEVNULL)
-        for name in now.devices - self.devices:
+            # a device may have been made active in another mount namespace, as /zram1
+            for path in (name.removesuffix(" (deleted)"), f"/dev{name}"):
+                subprocess.run(["swapoff", "--", path], check=False, stderr=subprocess.DEVNULL)
+        for number in now.devices - self.devices:
             with suppress(OSError):
-                (control / "hot_remove").write_text(name.removeprefix("zram"))
+                (control / "hot_remove").write_text(str(number))
         for _ in self.devices - now.devices:
             (control / "hot_add").read_text()
-        for path, value in self.zswap.items():
-            if now.zswap[path] != value:
-                path.write_text(value)
+        for name, value in self.zswap.items():
+            if now.zswap[name] != value:
+                (state.ZSWAP / name).write_text(value)
 
 
 def _set_up(directory: Path, repository: Path, live: bool) -> None:
@@ -332,16 +331,10 @@ class Worker:
         compiler = [sys.executable, "-m", "compileall", "-q", "src"]
         subprocess.run(compiler, cwd=self.directory, check=False)
         command = [] if live else [sys.executable, "-IS", str(HERE.parent / "tests" / "refuse.py")]
-        command += [
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            sys.executable,
-            str(HERE / "mutants.py"),
-        ]
+        command += ["unshare", "--mount", "--propagation", "private", sys.executable]
+        command += [str(HERE / "mutants.py"), "--worker", str(self.directory), str(repository)]
         self.process = subprocess.Popen(
-            [*command, "--worker", str(self.directory), str(repository), *(["live"] if live else [])],
+            [*command, *(["live"] if live else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -426,7 +419,7 @@ class Knowledge:
 
         def likely(test: str) -> tuple[float, ...]:
             named, unit = name in test.partition("::")[0], "/unit/" in test
-            # values that the whole program has are those of short tests
+            # constants are checked by the unit tests
             first = (not unit, not named) if at_import else (not named, not unit)
             return -min(noticed[test], 3), *first, self.seconds[test]
 
@@ -495,6 +488,11 @@ class Verdict(NamedTuple):
     noticed: bool
     why: str
     seconds: float
+
+    def __str__(self) -> str:
+        word = "killed" if self.noticed else "SURVIVED"
+        place = f"src/{PACKAGE}/{self.mutant.module}.py:{self.mutant.line}"
+        return f"{word} {place}: {self.mutant} ({self.why}, {self.seconds:.1f} s)"
 
 
 class _Job(NamedTuple):
@@ -624,27 +622,20 @@ def _judge(modules: list[str], chosen: list[Mutant], options: argparse.Namespace
         verdicts = []
         for live in (False, True):
             part = [module for module in modules if (module in ON_AREAS) == live]
-            if part:
-                of_part = [mutant for mutant in chosen if mutant.module in part]
-                names = ["live"] if live else [str(number) for number in range(options.j)]
-                workers = [Worker(name, base, repository, live) for name in names]
-                for worker in workers:
-                    stack.callback(worker.end)
-                knowledge = learn(workers, base, part, fast_tests(base / "tree", live))
-                print(
-                    f"{len(knowledge.seconds)} tests, {len(of_part)} faults; "
-                    f"{time.monotonic() - begun:.0f} s",
-                    flush=True,
-                )
-                for verdict in try_all(workers, base, of_part, knowledge, options.seconds):
-                    verdicts.append(verdict)
-                    if options.verbose or not verdict.noticed:
-                        mutant = verdict.mutant
-                        word = "killed" if verdict.noticed else "SURVIVED"
-                        place = f"src/{PACKAGE}/{mutant.module}.py:{mutant.line}"
-                        print(
-                            f"{word} {place}: {mutant} ({verdict.why}, {verdict.seconds:.1f} s)", flush=True
-                        )
+            of_part = [mutant for mutant in chosen if mutant.module in part]
+            if not of_part:
+                continue
+            workers = []
+            for name in ["live"] if live else [str(number) for number in range(options.j)]:
+                workers.append(Worker(name, base, repository, live))
+                stack.callback(workers[-1].end)
+            knowledge = learn(workers, base, part, fast_tests(base / "tree", live))
+            seconds = time.monotonic() - begun
+            print(f"{len(knowledge.seconds)} tests, {len(of_part)} faults; {seconds:.0f} s", flush=True)
+            for verdict in try_all(workers, base, of_part, knowledge, options.seconds):
+                verdicts.append(verdict)
+                if options.verbose or not verdict.noticed:
+                    print(verdict, flush=True)
     return _summary(modules, verdicts, time.monotonic() - begun)
 
 

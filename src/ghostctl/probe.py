@@ -81,7 +81,7 @@ def _on_and_off(path: str) -> int:
             _remove(place)
             page = header.pack(header.ghost(sizes.MIN_PAGES, sizes.page_size()))
             try:
-                # it may be there when this fails: what came after the name was durability
+                # when this fails the file may have its name already: its directory is synced after that
                 atomic.write(place, page, replace=False)
                 fd = os.open(place.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.dirfd)
                 try:

@@ -144,8 +144,14 @@ class Fault(NamedTuple):
 def faults(calls: Sequence[Call]) -> list[Fault]:
     """All that can go wrong in a run like this one."""
     found: dict[str, None] = {}
+    # strace counts for each process: these would strike what comes before the program, too
+    launcher = {(call.name, call.number) for call in calls if not call.begun}
     for before, call, after in zip([None, *calls], calls, [*calls[1:], None], strict=False):
-        if not call.begun or (_is_like(before, call) and _is_like(call, after)):
+        if (
+            not call.begun
+            or (call.name, call.number) in launcher
+            or (_is_like(before, call) and _is_like(call, after))
+        ):
             continue
         what = ["signal=SIGKILL", f"signal={('SIGTERM', 'SIGINT')[len(found) % 2]}"]
         for_good = _FOR_GOOD.get(call.name)
@@ -194,9 +200,6 @@ def violations(scenario: Scenario, base: Baseline, fault: Fault, outcome: Outcom
         yield "hang: it did not end"
         return
     hit = fault.hit(run.calls)
-    if not all(call.begun for call in hit):
-        # calls are counted for each process: it struck what comes before the program
-        return
     struck = {call.fd[0] for call in hit if call.name == "write" and call.fd}
     killed = fault.signal == signal.SIGKILL
     yield from _said(scenario, fault, run, struck)
@@ -268,7 +271,7 @@ def _describe(after: State, base: Baseline, name: str) -> str:
 def _done(scenario: Scenario, base: Baseline, outcome: Outcome) -> Iterator[str]:
     after = outcome.after
     if outcome.run.status:
-        # a report that ends with 1 anyway: what is left is named, as of any command that fails
+        # a report that ends with this status anyway may leave what a line names, as any failing command
         named = {name for name in after.files if _is_named(name, outcome.run.err)}
         after = after._replace(files={name: file for name, file in after.files.items() if name not in named})
     if after != base.new:

@@ -15,7 +15,7 @@ from pathlib import Path
 import oscalls
 import pytest
 from machine import is_active, require, run, swap_file
-from zramdevices import LABEL, PAGE, labelled, make_ghost
+from zramdevices import LABEL, PAGE, labelled, make_ghost, off
 
 from ghostctl import (
     activation,
@@ -301,8 +301,7 @@ def test_why_it_is_not_the_first_one(
         f"ghostctl: {ghost}: warning: not by file: active by zram instead",
         "ghostctl: hint: first do this",
     ]
-    actives = areas.read()
-    deactivation.deactivate(areas.find(str(ghost), actives), actives)
+    off(ghost)
     with pytest.raises(errors.Unsupported, match="not by file; not by xswap") as caught:
         activation.activate(str(ghost), Request(fallback=("xswap",)))
     hints = str(caught.value.hint).split("; ")
@@ -491,8 +490,7 @@ def test_mode_of_a_ghost(ghost: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == (
         f"ghostctl: {ghost}: warning: insecure permissions 0644, 0600 suggested\n"
     )
-    actives = areas.read()
-    deactivation.deactivate(areas.find(str(ghost), actives), actives)
+    off(ghost)
 
 
 def test_fixpgsz(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -508,8 +506,7 @@ def test_fixpgsz(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ghostfile.look(str(ghost)) as file:
         new = file.require_header()
     assert (new.page_size, new.size, new.label, new.uuid) == (PAGE, have.size, have.label, have.uuid)
-    actives = areas.read()
-    deactivation.deactivate(areas.find(str(ghost), actives), actives)
+    off(ghost)
 
 
 # -- off
@@ -643,8 +640,7 @@ def test_off_asks_for_protection_from_the_oom_killer(
     run("swapon", path)
     score = Path("/proc/self/oom_score_adj")
     monkeypatch.setattr(report, "verbosity", 1)
-    actives = areas.read()
-    deactivation.deactivate(areas.find(str(path), actives), actives)
+    off(path)
     refused = f"ghostctl: {score}: Permission denied"
     lines = [line for line in capsys.readouterr().err.splitlines() if line == refused or "swapoff(" in line]
     assert lines[-1] == f"ghostctl: swapoff('{path}')"

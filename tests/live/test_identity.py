@@ -25,6 +25,7 @@ from zramdevices import (
     labelled,
     make_active,
     make_ghost,
+    off,
     remove_device,
     set_size,
     status,
@@ -34,7 +35,6 @@ from ghostctl import (
     activation,
     areas,
     backends,
-    deactivation,
     errors,
     ghostfile,
     lookup,
@@ -69,11 +69,6 @@ def find_below(directory: Path, spec: Path) -> areas.Active:
 def active_of(path: str | Path) -> areas.Active | None:
     with ghostfile.look(str(path)) as file:
         return areas.active(file)
-
-
-def off(spec: str | Path, fstab: str | Path = NONE) -> None:
-    actives = areas.read()
-    deactivation.deactivate(areas.find(str(spec), actives, str(fstab)), actives)
 
 
 def refuses_change(path: Path, name: str | Path | None = None) -> None:

@@ -34,6 +34,7 @@ from zramdevices import (
     labelled,
     make_active,
     make_ghost,
+    off,
     remove_device,
     set_size,
     status,
@@ -331,17 +332,22 @@ def test_room_of_a_device(ghost: Path) -> None:
     assert ghostctl("off", ghost).returncode == 0
 
 
-@pytest.mark.parametrize("force", [False, True])
-def test_a_table_that_memory_does_not_hold(ghost: Path, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
-    """It is known before, or the kernel says so; no memory is really filled for that."""
+def refuse_a_size(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The kernel makes devices, but gives none a size."""
     write_attribute = kernel.write_attribute
 
     def write(path: str, value: str) -> None:
         if path.endswith("/disksize"):
-            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), path)
+            raise OSError(number, os.strerror(number), path)
         write_attribute(path, value)
 
     monkeypatch.setattr(kernel, "write_attribute", write)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_table_that_memory_does_not_hold(ghost: Path, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
+    """It is known before, or the kernel says so; no memory is really filled for that."""
+    refuse_a_size(monkeypatch, errno.ENOMEM)
     if not force:
         monkeypatch.setattr(kernel, "read_meminfo", lambda *_: {"MemAvailable": 1})
     with pytest.raises(errors.NoMemory) as caught:
@@ -467,11 +473,6 @@ def activate(ghost: Path) -> None:
     activation.activate(str(ghost), activation.Request(backend="zram"))
 
 
-def deactivate(ghost: Path) -> None:
-    actives = areas.read()
-    deactivation.deactivate(areas.find(str(ghost), actives), actives)
-
-
 @pytest.mark.parametrize(
     ("killed", "number", "step"),
     [("on", signal.SIGKILL, 2), ("off", signal.SIGKILL, 2), ("on", signal.SIGTERM, 7)],
@@ -492,7 +493,7 @@ def test_killed_between_any_two_steps(
         # which is what the next command begins with
         backends.recover()
         with suppress(errors.NotFound):
-            deactivate(ghost)
+            off(ghost)
         clear_named(first.err + capsys.readouterr().err)
         assert made_here() == set(), (kill_at, first)
         if first.status != -number:
@@ -500,7 +501,7 @@ def test_killed_between_any_two_steps(
     assert ends[-1] == 0
     assert len(ends) * step > 30
     activate(ghost)
-    deactivate(ghost)
+    off(ghost)
 
 
 def test_a_device_that_nothing_names(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -517,10 +518,10 @@ def test_a_device_that_nothing_names(ghost: Path, capsys: pytest.CaptureFixture[
         assert "/dev/zram0: warning" not in err
         assert device.exists()
         # once is enough
-        deactivate(ghost)
+        off(ghost)
         activate(ghost)
         assert str(device) not in capsys.readouterr().err
-        deactivate(ghost)
+        off(ghost)
     finally:
         remove_device(device)
 
@@ -536,13 +537,6 @@ def test_a_device_that_nothing_names(ghost: Path, capsys: pytest.CaptureFixture[
 def test_a_device_that_cannot_be_set_up(
     ghost: Path, monkeypatch: pytest.MonkeyPatch, call: str, text: str
 ) -> None:
-    write_attribute = kernel.write_attribute
-
-    def write(path: str, value: str) -> None:
-        if path.endswith("/disksize"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-        write_attribute(path, value)
-
     before = devices()
     with monkeypatch.context() as patch:
         if call == "pwrite":
@@ -551,7 +545,7 @@ def test_a_device_that_cannot_be_set_up(
             # with a memory limit that has no room for the header, too
             oscalls.fail(patch, "fsync", errno.EIO)
         else:
-            patch.setattr(kernel, "write_attribute", write)
+            refuse_a_size(patch, errno.EIO)
         with pytest.raises(OSError, match=text) as caught:
             activation.activate(str(ghost), activation.Request(backend="zram"))
     assert "zram" in caught.value.filename
@@ -594,7 +588,7 @@ def test_a_set_up_that_failed_leaves_no_note(ghost: Path, capsys: pytest.Capture
     try:
         activate(ghost)
         assert capsys.readouterr().err == ""
-        deactivate(ghost)
+        off(ghost)
     finally:
         remove_device(device)
 

@@ -166,7 +166,7 @@ def _hot_add() -> int:
     with naming(path):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            # each read(2) from the beginning makes a device, and the end of the file needs none
+            # read once: that makes the device, and a second read(2) could fail after it
             text = os.read(fd, 32).decode("ascii", "replace").strip()
         finally:
             os.close(fd)
