@@ -23,7 +23,8 @@ NOISE = 1000
 AREA_MIB = 256
 FITS_MIB = 70
 LIMIT = 60
-GIB = (1, 16, 64, 256, 512)
+GIB = {"6.12": (1, 16, 64, 256, 512), "7.2": (1, 16, 64, 256, 512, 1024, 4096, 16383)}
+"""What is declared to see what slots cost; on 6.12, swapon(2) of more than that is killed or refused."""
 
 
 class Case(NamedTuple):
@@ -35,6 +36,8 @@ class Case(NamedTuple):
     zram: int = 0
     percent: int = 20
     compressor: str = ""
+    prio: bool = True
+    """Whether the areas have priorities, the ghost the higher one."""
     backend: str = ""
     """What ghostctl makes the ghost active with; else swapon(8) of the file."""
 
@@ -49,6 +52,7 @@ CASES = (
     ),
     Case(f"ghost of {FITS_MIB} MiB above a real file, lz4, pool 20 %", FITS_MIB, AREA_MIB, compressor="lz4"),
     Case("ghost above a real file, lz4, pool 20 %", AREA_MIB, AREA_MIB, compressor="lz4"),
+    Case("the same, both without a priority", AREA_MIB, AREA_MIB, compressor="lz4", prio=False),
     Case("real file, zswap lz4, pool 20 %", real=AREA_MIB, compressor="lz4"),
     Case("real file, no zswap", real=AREA_MIB),
     Case("no swap"),
@@ -83,9 +87,10 @@ def set_up(case: Case) -> None:
         inside.must(GHOSTCTL, "on", "--backend", case.backend, "--compressor", "lz4", "-p", "10", ghost)
     elif case.ghost:
         ghost = inside.write_area(inside.DIR / "ghost", case.ghost * 256 - 1)
-        inside.must("/sbin/swapon", "-p", "10", ghost)
+        inside.must("/sbin/swapon", *(("-p", "10") if case.prio else ()), ghost)
     if case.real:
-        inside.must("/sbin/swapon", "-p", "1", inside.make_file(inside.DIR / "real", case.real))
+        real = inside.make_file(inside.DIR / "real", case.real)
+        inside.must("/sbin/swapon", *(("-p", "1") if case.prio else ()), real)
     inside.must("sync")
 
 
@@ -128,76 +133,94 @@ def measure_case(case: Case) -> Outcome:
     )
 
 
-def measure_slots() -> list[tuple[int, int, float]]:
+def measure_slots(series: str) -> list[tuple[int, float, float]]:
     """Kernel memory in MiB, and seconds, that swapon takes for ghosts of so many GiB."""
     found = []
-    for gib in GIB:
+    for gib in GIB[series]:
         path = inside.write_area(inside.DIR / "ghost", (gib << 18) - 1)
         before, start = inside.counters("/proc/meminfo")["MemFree"], time.monotonic()
         inside.swapon(path)
         seconds = time.monotonic() - start
-        found.append((gib, (before - inside.counters("/proc/meminfo")["MemFree"]) >> 10, seconds))
+        took = (before - inside.counters("/proc/meminfo")["MemFree"]) / 1024
+        found.append((gib, took, seconds))
         inside.swapoff(path)
     return found
 
 
-def in_guest(what: str, memory_mib: int) -> str | None:
+def in_guest(series: str, what: str, memory_mib: int) -> str | None:
     """The JSON that this program prints in a new guest; None when the guest came to no end."""
-    command = shlex.join(["choom", "-n", "-1000", "--", sys.executable, __file__, what])
-    booted = lab.boot("ghost", command, cpus=2, memory_mib=memory_mib, timeout=4 * LIMIT)
+    command = shlex.join(["choom", "-n", "-1000", "--", sys.executable, __file__, series, what])
+    booted = lab.boot(f"ghost-{series}", command, cpus=2, memory_mib=memory_mib, timeout=4 * LIMIT)
     if booted.status not in (0, None):
         sys.exit(f"{what}: {booted.output}")
     return booted.output.splitlines()[-1] if booted.status == 0 else None
 
 
 def main() -> None:
-    """On the host: a guest for each case, then the tables."""
-    lab.build(["stock", "ghost"])
-    outcomes: dict[str, Outcome] = {}
+    """On the host: a guest for each case and kernel, those of a case one after the other; then the tables."""
+    lab.build(lab.KERNELS)
+    every = [series for series in lab.SERIES if lab.lack(series) is None]
+    outcomes: dict[str, list[Outcome]] = {series: [] for series in every}
     for number, case in enumerate(CASES):
-        text = in_guest(str(number), MEMORY_MIB)
-        outcome = Outcome(*json.loads(text)) if text else Outcome("guest hung", 4 * LIMIT, 0, 0, 0, 0)
-        outcomes[case.title] = outcome
-        print(case.title, outcome, flush=True)
-    write_report(outcomes, json.loads(in_guest("slots", 1024) or "[]"))
+        for series in every:
+            text = in_guest(series, str(number), MEMORY_MIB)
+            outcome = Outcome(*json.loads(text)) if text else Outcome("guest hung", 4 * LIMIT, 0, 0, 0, 0)
+            outcomes[series].append(outcome)
+            print(case.title, series, outcome, flush=True)
+    write_report(outcomes, {series: json.loads(in_guest(series, "slots", 1024) or "[]") for series in every})
 
 
-def write_report(outcomes: dict[str, Outcome], slots: list[tuple[int, int, float]]) -> None:
+def write_report(
+    outcomes: dict[str, list[Outcome]], slots: dict[str, list[tuple[int, float, float]]]
+) -> None:
     """The section in docs/BENCHMARKS.md."""
-    standard = outcomes[CASES[0].title].seconds
     rows = []
-    for title, outcome in outcomes.items():
-        ratio = f"{outcome.seconds / standard:.2f}" if outcome.end == "survived" else ""
-        promised = outcome.swap_free if outcome.pool else ""
-        rows.append((title, outcome.end, ratio, outcome.written, outcome.disk, outcome.pool, promised))
-    costs = [(gib, mib, f"{mib / gib:.2f}", f"{seconds * 1000:.0f}") for gib, mib, seconds in slots]
+    for number, case in enumerate(CASES):
+        row: list[str | int] = [case.title]
+        for of_series in outcomes.values():
+            outcome = of_series[number]
+            ratio = f"{outcome.seconds / of_series[0].seconds:.2f}" if outcome.end == "survived" else ""
+            row += [
+                outcome.end,
+                ratio,
+                outcome.written,
+                outcome.pool,
+                outcome.swap_free if outcome.pool else "",
+            ]
+        rows.append([*row, max(of_series[number].disk for of_series in outcomes.values())])
+    headings = [f"{series}: {heading}" for series in outcomes for heading in HEADINGS]
+    found = {series: {gib: rest for gib, *rest in of_series} for series, of_series in slots.items()}
+    costs = []
+    for gib in sorted({gib for of_series in found.values() for gib in of_series}):
+        cells = [found[series].get(gib) for series in found]
+        costs.append([gib, *(text for cell in cells for text in _cost(gib, cell))])
+    cost_headings = [f"{series}: {heading}" for series in found for heading in ("MiB", "KiB per GiB", "ms")]
     text = TEXT.format(
         machine=machine(),
         accelerator=lab.accelerator().upper(),
-        outcomes=markdown(HEADINGS, rows),
-        costs=markdown(("GiB declared", "MiB of kernel memory", "MiB per GiB", "ms"), costs),
+        outcomes=markdown(("set-up", *headings, "MiB of disk taken"), rows),
+        costs=markdown(("GiB declared", *cost_headings), costs),
     )
     write_section("Under memory pressure", text)
 
 
-HEADINGS = (
-    "set-up",
-    "end",
-    "time, zram = 1",
-    "MiB written to disk",
-    "MiB of disk taken",
-    "peak pool, MiB",
-    "SwapFree then, MiB",
-)
+def _cost(gib: int, cell: list[float] | None) -> tuple[str, str, str]:
+    if cell is None:
+        return "", "", ""
+    mib, seconds = cell
+    return f"{mib:.1f}", f"{mib * 1024 / gib:.0f}", f"{seconds * 1000:.0f}"
 
-TEXT = f"""{{machine}}; in guests of {MEMORY_MIB} MiB ({{accelerator}}), Linux 6.12
-with tests/vm/kernel/ghost.patch. A program fills {HOG_MIB} MiB of pages, which lz4 makes 3.7 times smaller,
-and reads every byte back; an area has {AREA_MIB} MiB where no size is said. One run each, {LIMIT} s at most:
-`make bench-vm`. Times of one run on an emulated processor are rough.
+
+HEADINGS = ("end", "time, zram = 1", "MiB written", "peak pool, MiB", "SwapFree then, MiB")
+
+TEXT = f"""{{machine}}; in guests of {MEMORY_MIB} MiB ({{accelerator}}), Linux 6.12 and 7.2,
+each with its ghost.patch of tests/vm/kernel. A program fills {HOG_MIB} MiB of pages, which lz4 makes
+3.7 times smaller, and reads every byte back; an area has {AREA_MIB} MiB where no size is said. One run
+each, {LIMIT} s at most: `make bench-vm`. Times of one run on an emulated processor are rough.
 
 {{outcomes}}
 
-Kernel memory that swapon takes for the slots of a ghost, at once:
+Kernel memory that swapon takes for the slots of a ghost, at once; on Linux 6.12 more is refused or killed:
 
 {{costs}}
 
@@ -208,15 +231,18 @@ What follows for an administrator:
 2. Declare no more than pool limit x ratio. Slots that run out pass pages on to the next area, a full pool
    does not.
 3. With a pool that fits, a ghost does what zram does: nothing is written, and it takes one page of disk.
-4. Never put a ghost that is larger than its pool above a real area: the real one stays unused.
-5. Slots are not free: 0.6 to 1 MiB of kernel memory per GiB, at swapon, used or not.
+4. Never put a ghost that is larger than its pool above a real area, or beside one of the same priority: the
+   real one stays unused. Areas without a priority all have the same on Linux 7.2, and on 6.12 the first one
+   comes first.
+5. Slots are not free on Linux 6.12: 0.6 to 1 MiB of kernel memory per GiB, at swapon, used or not. On 7.2
+   it is 24 KiB.
 """
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
-    elif sys.argv[1] == "slots":
-        print(json.dumps(measure_slots()))
+    elif sys.argv[2] == "slots":
+        print(json.dumps(measure_slots(sys.argv[1])))
     else:
-        print(json.dumps(measure_case(CASES[int(sys.argv[1])])))
+        print(json.dumps(measure_case(CASES[int(sys.argv[2])])))

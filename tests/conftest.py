@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import hypothesis
 import machine
 import pytest
 from machine import require, run
@@ -17,9 +16,13 @@ Filesystem = Callable[..., Path]
 
 
 def pytest_configure() -> None:
-    # how long a busy machine takes says nothing
-    hypothesis.settings.register_profile("ghostctl", deadline=None)
-    hypothesis.settings.load_profile("ghostctl")
+    if "GHOSTCTL_GUEST" not in os.environ:
+        # no test in a guest wants it, and there it takes 15 s to be imported
+        import hypothesis
+
+        # how long a busy machine takes says nothing
+        hypothesis.settings.register_profile("ghostctl", deadline=None)
+        hypothesis.settings.load_profile("ghostctl")
     unknown = machine.required() - set(machine.CAPABILITIES)
     if unknown:
         raise pytest.UsageError(f"GHOSTCTL_REQUIRE: unknown {', '.join(sorted(unknown))}")

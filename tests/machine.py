@@ -15,11 +15,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import pytest
 from stepwise import TIMEOUT, Arg, forked
+from vm import lab
 
 REPOSITORY = Path(__file__).parent.parent
 GHOSTCTL = Path(sys.executable).with_name("ghostctl")
@@ -135,6 +137,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "node-exporter": _programs("prometheus-node-exporter"),
     "systemd": _programs("systemd-escape", "systemd-analyze"),
     "vm": _programs("qemu-system-x86_64"),
+    **{f"linux-{series}": partial(lab.lack, series) for series in lab.SERIES},
     "zswap": _path("/sys/module/zswap/parameters"),
     "lzo": _compressor("lzo"),
     "lzo-rle": _compressor("lzo-rle"),

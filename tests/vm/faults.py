@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Do the tests notice a broken patch? Builds kernels with one thing undone, each, and says which tests did.
+"""Do the tests notice a broken patch? Builds kernels of each series with one thing undone, each, and says
+which tests did.
 
 faults.py [NAME ...]        exit status 1: a fault that no test notices
 """
@@ -31,14 +32,30 @@ FAULTS = {
     "stock": Fault("i_size_read(inode) == PAGE_SIZE", "0", "kernel"),
     "word": Fault('"ghost\\t"', '"file\\t"', "kernel"),
     "extents": Fault("+	if (sis->flags & SWP_GHOST) {", "+	if (0) {", "kernel"),
-    "rotation": Fault("!(p->flags & SWP_SOLIDSTATE)", "!p->bdev || !bdev_nonrot(p->bdev)", "kernel"),
     "counter": Fault("+	if (!(p->flags & SWP_GHOST))", "+	if (1)", "kernel"),
     "hibernation": Fault("sis->bdev && device ==", "device ==", "kernel"),
-    "write": Fault("data_race(swp_swap_info(folio->swap)->flags & SWP_GHOST) ||", "0 ||", "pressure"),
-    "writeback": Fault("data_race(swp_swap_info(swpentry)->flags & SWP_GHOST)", "0", "pressure"),
     "shrinker": Fault("+	if (!atomic_read(&nr_real_swapfiles))", "+	if (0)", "pressure"),
     "worker": Fault("reached_full && atomic_read(&nr_real_swapfiles)", "reached_full", "pressure"),
 }
+OF_SERIES = {
+    "6.12": {
+        "rotation": Fault("!(p->flags & SWP_SOLIDSTATE)", "!p->bdev || !bdev_nonrot(p->bdev)", "kernel"),
+        "write": Fault("data_race(swp_swap_info(folio->swap)->flags & SWP_GHOST) ||", "0 ||", "pressure"),
+        "writeback": Fault("data_race(swp_swap_info(swpentry)->flags & SWP_GHOST)", "0", "pressure"),
+    },
+    "7.2": {
+        "rotation": Fault(
+            "+	if (!(si->flags & SWP_SOLIDSTATE)) {",
+            "+	if (!si->bdev || bdev_rot(si->bdev)) {",
+            "kernel",
+        ),
+        "write": Fault(
+            "data_race(__swap_entry_to_info(folio->swap)->flags & SWP_GHOST) ||", "0 ||", "pressure"
+        ),
+        "writeback": Fault("+	if (data_race(si->flags & SWP_GHOST)) {", "+	if (0) {", "pressure"),
+    },
+}
+"""Where the same thing is written in another way."""
 
 
 class Failures:
@@ -52,28 +69,29 @@ class Failures:
             self.names.append(report.nodeid.rpartition("::")[2])
 
 
-def try_one(name: str) -> int:
-    fault = FAULTS[name]
-    text = (lab.HERE / "kernel" / "ghost.patch").read_text()
+def try_one(name: str, series: str) -> int:
+    fault = (FAULTS | OF_SERIES[series])[name]
+    text = (lab.HERE / "kernel" / series / "ghost.patch").read_text()
     if text.count(fault.old) != 1:
-        sys.exit(f"{name}: {text.count(fault.old)} such places in ghost.patch")
-    broken = lab.CACHE / f"fault-{name}.patch"
+        sys.exit(f"{name}: {text.count(fault.old)} such places in ghost.patch of {series}")
+    broken = lab.CACHE / f"fault-{name}-{series}.patch"
     broken.write_text(text.replace(fault.old, fault.new))
-    lab.KERNELS["ghost"] = (str(broken),)
+    lab.FLAVOURS["ghost"] = (str(broken),)
     failures = Failures()
     with contextlib.redirect_stdout(io.StringIO()):
-        lab.build(["ghost"])
-        pytest.main(["-q", "-k", "ghost]", f"{lab.HERE}/guest/test_{fault.tests}.py"], [failures])
-    print(f"{name}: {', '.join(failures.names) or 'NOT NOTICED'}", flush=True)
+        lab.build([f"ghost-{series}"])
+        pytest.main(["-q", "-k", f"ghost-{series}]", f"{lab.HERE}/guest/test_{fault.tests}.py"], [failures])
+    print(f"{name} on {series}: {', '.join(failures.names) or 'NOT NOTICED'}", flush=True)
     return 0 if failures.names else 1
 
 
 def main() -> int:
-    names = sys.argv[1:] or list(FAULTS)
-    if len(names) == 1:
-        return try_one(names[0])
+    if sys.argv[1:2] == ["--one"]:
+        return try_one(*sys.argv[2:])
+    names = sys.argv[1:] or [*FAULTS, *OF_SERIES["7.2"]]
     # each in a process of its own: what pytest has run once it keeps
-    return max(subprocess.run([sys.executable, __file__, name], check=False).returncode for name in names)
+    words = [["--one", name, series] for series in lab.SERIES for name in names]
+    return max(subprocess.run([sys.executable, __file__, *one], check=False).returncode for one in words)
 
 
 if __name__ == "__main__":

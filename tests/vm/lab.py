@@ -24,22 +24,30 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ghostctl-vm"
 
-# Patches below kernel/, in the order they are applied.
-KERNELS: dict[str, tuple[str, ...]] = {
+# Patches in kernel/SERIES, in the order they are applied; a kernel is called FLAVOUR-SERIES.
+FLAVOURS: dict[str, tuple[str, ...]] = {
     "stock": (),
     "ghost": ("ghost.patch",),
     "interfaces": ("ghost.patch", "interfaces.patch"),
 }
+# The suite of Debian's archive that has the source; None: the machine's own.
+SERIES: dict[str, str | None] = {"6.12": None, "7.2": "sid"}
+KERNELS = tuple(f"{flavour}-{series}" for series in SERIES for flavour in FLAVOURS)
 
-SOURCE = "linux-source-6.12"
-PACKAGES = (
-    f"{SOURCE} qemu-system-x86 gcc make flex bison bc libc6-dev libelf-dev libssl-dev patch xz-utils "
-    "e2fsprogs xfsprogs btrfs-progs busybox-static systemd"
-).split()
+PACKAGES = [
+    *("qemu-system-x86", "gcc", "make", "flex", "bison", "bc", "libc6-dev", "libelf-dev", "libssl-dev"),
+    *("patch", "xz-utils", "e2fsprogs", "xfsprogs", "btrfs-progs", "busybox-static", "systemd"),
+]
+SPACE = 3 << 30
+"""Bytes that the source of one series and its objects take, and a bit."""
 
 
 class LabError(Exception):
     """The lab cannot do it; the text says what to do."""
+
+
+class NoSource(LabError):
+    """The archive has no source that the patches fit: it has moved on."""
 
 
 class Boot(NamedTuple):
@@ -59,26 +67,26 @@ class Boot(NamedTuple):
     """With systemd: the journal of the boot, with monotonic times."""
 
 
-def _run(command: Sequence[str | Path], cwd: Path | None = None) -> None:
+def _run(command: Sequence[str | Path], cwd: Path | None = None) -> str:
     done = subprocess.run(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-40:])
         raise LabError(f"{shlex.join(map(str, command))}: exit status {done.returncode}\n{tail}")
+    return done.stdout
 
 
-def _installed(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of those of the packages that are installed."""
+def _installed(packages: Sequence[str]) -> set[str]:
     done = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\n", *packages],
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *packages],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         check=False,
     )
     lines = map(str.split, done.stdout.splitlines())
-    return {line[1]: line[2] for line in lines if line[0] == "installed"}
+    return {line[1] for line in lines if line[0] == "installed"}
 
 
 def install_packages() -> None:
@@ -93,19 +101,82 @@ def install_packages() -> None:
     _run(["env", "DEBIAN_FRONTEND=noninteractive", *install])
 
 
-@functools.cache
-def _source_version() -> str:
-    try:
-        return _installed([SOURCE])[SOURCE]
-    except (KeyError, FileNotFoundError):
-        raise LabError(f"{SOURCE} is not installed: run `make test-vm` as root") from None
+def _own_archive(suite: str, directory: Path) -> list[str]:
+    """Options for apt: see only this suite of the machine's archive, write only below the directory."""
+    wanted = ["--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]
+    lines = _run(["apt-get", "indextargets", *wanted]).splitlines()
+    labels = (line.rpartition(" ") for line in lines)
+    uri = next((uri for label, _, uri in labels if label == "Debian"), None)
+    if not uri:
+        raise LabError("apt has no list of Debian's archive: run `apt-get update`")
+    for name in ("lists/partial", "cache/archives/partial"):
+        (directory / name).mkdir(parents=True)
+    keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    (directory / "list").write_text(f"deb [signed-by={keys}] {uri} {suite} main\n")
+    options = {
+        "Dir::Etc::sourcelist": directory / "list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": directory / "lists",
+        "Dir::Cache": directory / "cache",
+        "APT::Sandbox::User": "root",
+    }
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+
+
+def _download(series: str, directory: Path) -> Path:
+    suite, package = SERIES[series], f"linux-source-{series}"
+    options = _own_archive(suite, directory) if suite else []
+    if suite or not os.geteuid():
+        _run(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
+    found = _run(["apt-cache", *options, "search", "--names-only", "^linux-source-[0-9]"]).splitlines()
+    have = [line.split()[0] for line in found]
+    if package not in have:
+        raise NoSource(f"{suite or 'apt'} has no {package}; it has {', '.join(have) or 'no kernel source'}")
+    _run(["apt-get", *options, "download", package], directory)
+    (path,) = directory.glob("*.deb")
+    return path
+
+
+def _source_package(series: str) -> Path | None:
+    """The package in the cache. Once there it stays: what was built is found again without a network."""
+    return next(CACHE.glob(f"linux-source-{series}_*.deb"), None)
+
+
+def _fetch(series: str) -> Path:
+    if package := _source_package(series):
+        return package
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=CACHE) as directory:
+        package = _download(series, Path(directory))
+        return package.rename(CACHE / package.name)
+
+
+def _why_lacking(series: str) -> Path:
+    return CACHE / f"no-linux-{series}"
+
+
+def lack(series: str) -> str | None:
+    """Why there are no kernels of a series; None when there are."""
+    if all(image_path(f"{flavour}-{series}").exists() for flavour in FLAVOURS) and hog_path().exists():
+        return None
+    return _read(_why_lacking(series)) or f"no kernels in {CACHE}: run `make test-vm`"
+
+
+def _config(series: str) -> tuple[Path, Path]:
+    return HERE / "kernel/config", HERE / "kernel" / series / "config"
+
+
+def _patches(kernel: str) -> list[Path]:
+    flavour, _, series = kernel.rpartition("-")
+    return [HERE / "kernel" / series / name for name in FLAVOURS[flavour]]
 
 
 def image_path(kernel: str) -> Path:
-    """Where the cache has this kernel, once it is built."""
-    digest = hashlib.sha256(_source_version().encode())
-    for name in ("config", *KERNELS[kernel]):
-        digest.update((HERE / "kernel" / name).read_bytes())
+    """Where the cache has this kernel, once it is built; without a source package, where nothing is."""
+    series = kernel.rpartition("-")[2]
+    package = _source_package(series)
+    digest = hashlib.sha256(package.name.encode() if package else b"")
+    for path in (*_config(series), *_patches(kernel)):
+        digest.update(path.read_bytes())
     return CACHE / "kernels" / f"{kernel}-{digest.hexdigest()[:16]}"
 
 
@@ -114,7 +185,7 @@ def hog_path() -> Path:
     return CACHE / f"hog-{hashlib.sha256((HERE / 'hog.c').read_bytes()).hexdigest()[:16]}"
 
 
-def _apply_patches(source: Path, patches: Sequence[str]) -> None:
+def _apply_patches(source: Path, patches: Sequence[Path]) -> None:
     """Bring the tree to exactly these patches. make sees by the mtime which files are other ones now."""
     pristine = source / ".pristine"
     before = {}
@@ -125,7 +196,7 @@ def _apply_patches(source: Path, patches: Sequence[str]) -> None:
     shutil.rmtree(pristine, ignore_errors=True)
     if patches:
         combined = source / ".patches"
-        combined.write_bytes(b"".join((HERE / "kernel" / name).read_bytes() for name in patches))
+        combined.write_bytes(b"".join(patch.read_bytes() for patch in patches))
         # In one run, because only a file's first backup in a run is the original.
         _run(["patch", "-p1", "--fuzz=0", "--backup", "--prefix=.pristine/", f"--input={combined}"], source)
     for path, (content, mtime) in before.items():
@@ -133,31 +204,47 @@ def _apply_patches(source: Path, patches: Sequence[str]) -> None:
             os.utime(path, ns=(mtime, mtime))
 
 
-def _check_config(dot_config: Path) -> None:
+def _check_config(dot_config: Path, wanted: str) -> None:
     """Kconfig drops what it cannot have without a word."""
     have = set(dot_config.read_text().splitlines())
-    want = (HERE / "kernel" / "config").read_text().splitlines()
-    dropped = [line for line in want if line.startswith("CONFIG_") and line not in have]
+    dropped = [line for line in wanted.splitlines() if line.startswith("CONFIG_") and line not in have]
     if dropped:
         raise LabError(f"the kernel's .config has no {' '.join(dropped)}")
 
 
-def _build_kernel(kernel: str, image: Path) -> None:
-    source, objects = (CACHE / f"{name}-{_source_version()}" for name in ("source", "objects"))
+def _check_space() -> None:
+    if (free := shutil.disk_usage(CACHE).free) < SPACE:
+        raise LabError(f"{CACHE}: {free >> 20} MiB are free, {SPACE >> 20} MiB wanted to build a kernel")
+
+
+def _unpack(package: Path, source: Path) -> None:
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir()
+    tar = f"./usr/src/{package.name.partition('_')[0]}.tar.xz"
+    pipe = 'dpkg-deb --fsys-tarfile "$0" | tar -xO "$1" | tar -xJ --strip-components=1 -C "$2"'
+    try:
+        _run(["bash", "-o", "pipefail", "-c", pipe, package, tar, source])
+    except LabError as error:
+        raise LabError(f"{package} cannot be unpacked; delete it to get it again\n{error}") from None
+
+
+def _build_kernel(kernel: str, package: Path, image: Path) -> None:
+    flavour, _, series = kernel.rpartition("-")
+    source, objects = (CACHE / f"{name}-{series}" for name in ("source", "objects"))
     whole = source / ".whole"
-    if not whole.exists():
-        for old in (*CACHE.glob("source-*"), *CACHE.glob("objects-*")):
-            shutil.rmtree(old)
-        source.mkdir(parents=True)
-        _run(["tar", "-xf", f"/usr/src/{SOURCE}.tar.xz", "--strip-components=1", "-C", source])
+    if _read(whole) != package.name:
+        shutil.rmtree(objects, ignore_errors=True)
+        _unpack(package, source)
     whole.unlink(missing_ok=True)  # a change of patches that is cut off leaves a tree of no use
-    _apply_patches(source, KERNELS[kernel])
-    whole.touch()
+    _apply_patches(source, _patches(kernel))
+    whole.write_text(package.name)
 
     objects.mkdir(exist_ok=True)
-    make: list[str | Path] = ["nice", "make", "-s", "-C", source, f"O={objects}", f"LOCALVERSION=-{kernel}"]
-    _run([*make, f"KCONFIG_ALLCONFIG={HERE / 'kernel' / 'config'}", "allnoconfig"])
-    _check_config(objects / ".config")
+    config = "".join(path.read_text() for path in _config(series))
+    (objects / "wanted").write_text(config)
+    make: list[str | Path] = ["nice", "make", "-s", "-C", source, f"O={objects}", f"LOCALVERSION=-{flavour}"]
+    _run([*make, f"KCONFIG_ALLCONFIG={objects / 'wanted'}", "allnoconfig"])
+    _check_config(objects / ".config", config)
     _run([*make, f"-j{len(os.sched_getaffinity(0)) + 1}", "bzImage"])
     image.parent.mkdir(exist_ok=True)
     shutil.copyfile(objects / "arch/x86/boot/bzImage", image.with_suffix(".new"))
@@ -165,7 +252,10 @@ def _build_kernel(kernel: str, image: Path) -> None:
 
 
 def build(kernels: Sequence[str]) -> None:
-    """Build what the cache does not have of these kernels, and what guests need besides."""
+    """Build what the cache does not have of these kernels, and what guests need besides.
+
+    A series whose source the archive does not have any more is passed over, with a line.
+    """
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -174,12 +264,25 @@ def build(kernels: Sequence[str]) -> None:
         if not hog.exists():
             _run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", f"{hog}.new", HERE / "hog.c"])
             Path(f"{hog}.new").rename(hog)
-        for kernel in kernels:
-            image, start = image_path(kernel), time.monotonic()
-            if not image.exists():
-                print(f"{kernel}: building", flush=True)
-                _build_kernel(kernel, image)
-            print(f"{kernel}: {image}, {time.monotonic() - start:.0f} s", flush=True)
+        for series in SERIES:
+            wanted = [kernel for kernel in kernels if kernel.endswith(f"-{series}")]
+            if not wanted:
+                continue
+            if not all(image_path(kernel).exists() for kernel in wanted):
+                _check_space()
+            try:
+                package = _fetch(series)
+            except NoSource as error:
+                print(f"{series}: passed over: {error}", file=sys.stderr, flush=True)
+                _why_lacking(series).write_text(str(error))
+                continue
+            _why_lacking(series).unlink(missing_ok=True)
+            for kernel in wanted:
+                image, start = image_path(kernel), time.monotonic()
+                if not image.exists():
+                    print(f"{kernel}: building", flush=True)
+                    _build_kernel(kernel, package, image)
+                print(f"{kernel}: {image}, {time.monotonic() - start:.0f} s", flush=True)
 
 
 @functools.cache
@@ -187,7 +290,7 @@ def accelerator() -> str:
     """KVM if a guest gets to its end with it: /dev/kvm alone says little inside a virtual machine."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
-    return "kvm" if boot("stock", "true", accel="kvm", timeout=8).status == 0 else "tcg"
+    return "kvm" if boot(KERNELS[-1], "true", accel="kvm", timeout=8).status == 0 else "tcg"
 
 
 def make_disk(path: Path, mib: int = 2048) -> Path:
@@ -322,7 +425,7 @@ def main() -> int:
         if disk and not disk.exists():
             make_disk(disk)
         booted = boot(**options)
-    except LabError as error:
+    except (LabError, OSError) as error:
         print(f"lab.py: {error}", file=sys.stderr)
         return 1
     if show_console or booted.status is None:

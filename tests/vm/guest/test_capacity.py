@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from vm.inside import DIR, Hog, make_file, must, set_zswap, swaps
+from vm.inside import DIR, Hog, make_file, must, set_zswap
 
-from ghostctl import capacity, plan, zswap
+from ghostctl import capacity, zswap
 from ghostctl import swaps as swap_areas
 
-GUEST = {"kernels": ["ghost"], "timeout": 900}
+GUEST = {"kernels": ["ghost-7.2"], "timeout": 900}
 
 WORKLOAD_MIB = 700
 PROGRAM = Path(sys.executable).with_name("ghostctl")
@@ -45,7 +45,7 @@ def test_the_verdict_turns_before_the_machine_stalls() -> None:
     """A ghost of 1 GiB on a pool of a fifth of 512 MiB: little is left long before SwapFree says so."""
     prepare("1G", 10)
     assert measure().is_short
-    hog = Hog(WORKLOAD_MIB)
+    hog = Hog(WORKLOAD_MIB + 100)
     history = []
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and hog.process.poll() is None:
@@ -59,19 +59,6 @@ def test_the_verdict_turns_before_the_machine_stalls() -> None:
     # free(1) still promises hundreds of MiB, and pages still went to the ghost after that
     assert free > 256 << 20, history
     assert max(after for _, _, after in history[turned:]) > used, history
-
-
-def test_slots_that_run_out_first_let_the_next_area_take_over() -> None:
-    """What plan proposes at the ratio of this workload, above an ordinary area."""
-    (choice,) = plan.alternatives(plan.memory(), [20], 3.5)
-    prepare(choice.size, 10)
-    must("/sbin/swapon", "-p", "1", make_file(DIR / "real", 1024))
-    hog = Hog(WORKLOAD_MIB)
-    assert hog.fill() == "filled"
-    used = {Path(area.path).name: area.used_kib >> 10 for area in swaps()}
-    assert used["swap0"] > (choice.size >> 20) - 8
-    assert used["real"] > 20
-    assert hog.check() == 0
 
 
 def test_an_ordinary_area_above_a_large_ghost_keeps_the_machine_alive() -> None:

@@ -15,7 +15,7 @@ import pytest
 from vm import program
 from vm.inside import DIR, HAS_GHOSTS, ZSWAP, must, needs_ghosts, needs_stock, set_zswap, swaps
 
-GUEST = {"kernels": ["ghost", "stock"], "timeout": 1200}
+GUEST = {"kernels": ["ghost-7.2", "stock-7.2"], "timeout": 1200}
 
 PROGRAM = Path(sys.executable).with_name("ghostctl")
 GHOST = DIR / "swap0"

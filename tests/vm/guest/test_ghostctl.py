@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -15,16 +16,23 @@ from machine import GHOSTCTL
 from stepwise import Done
 from vm import program
 from vm.inside import (
+    AUTOMATIC,
     DIR,
     HAS_GHOSTS,
+    HAS_TABLES,
+    PAGE,
     Cgroup,
     Hog,
     Swap,
     counters,
+    kernel_log,
+    make_file,
     must,
     needs_ghosts,
+    newest,
     set_zswap,
     swapoff,
+    swapoff_all,
     swapon,
     swaps,
     used_mib,
@@ -32,7 +40,7 @@ from vm.inside import (
 )
 from vm.program import ghostctl
 
-GUEST = {"kernels": ["ghost", "stock"], "timeout": 1500}
+GUEST = {"kernels": ["ghost-7.2", "stock-7.2", "ghost-6.12"], "timeout": 1500}
 
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 
@@ -44,12 +52,17 @@ def mkghost(name: str, *words: str) -> Path:
 
 
 def is_refused(done: Done, status: int, *parts: str) -> None:
-    """The message, hint included, has these parts; nothing was swapped on."""
+    """As `fails`, and nothing was swapped on."""
+    fails(done, status, *parts)
+    assert swaps() == []
+
+
+def fails(done: Done, status: int, *parts: str) -> None:
+    """The message, hint included, has these parts."""
     assert done.status == status, done
     assert "Traceback" not in done.err
     for part in parts:
         assert part in done.err
-    assert swaps() == []
 
 
 @pytest.mark.parametrize(
@@ -150,7 +163,7 @@ def test_other_programs_and_ghostctl_see_the_same() -> None:
     must("/sbin/swapoff", bare)
     write_area(DIR / "plain", 4095)
     program.must("on", DIR / "plain")
-    assert swaps() == [Swap(str(DIR / "plain"), "ghost", 16380, 0, -2)]
+    assert swaps() == [Swap(str(DIR / "plain"), "ghost", 16380, 0, AUTOMATIC[0])]
 
 
 @pytest.mark.parametrize(
@@ -186,17 +199,98 @@ def test_a_place_that_cannot_swap_is_named(tmp_path: Path) -> None:
     must("losetup", "-d", loop)
 
 
-def test_slots_that_do_not_fit_into_memory() -> None:
-    """1 TiB is the dangerous size here: its slots nearly fit, so that swapon(2) is killed."""
+@needs_ghosts
+def test_many_slots() -> None:
+    """Where all slots take memory, 1 TiB is the dangerous size: it nearly fits, and swapon(2) is killed."""
     set_zswap()
+    if HAS_TABLES:
+        for gib in (1024, 5 * 1024):
+            path = mkghost(f"g{gib}", "-s", f"{gib}G")
+            done = ghostctl("on", path)
+            assert (done.status, done.err) == (0, "")
+            assert f" swap on {path}. " in kernel_log()
+            assert program.one_area(path)["size"] == (gib << 30) - PAGE
+            swapoff(path)
+        return
     path = mkghost("g", "-s", "1T")
     is_refused(ghostctl("on", path), 7, "declares 1 TiB", "of kernel memory", "--force")
     write_area(path, 2**29 - 1)
     done = ghostctl("on", "--force", path)
-    if HAS_GHOSTS:
-        is_refused(done, 7, "declares 2 TiB", "swapon failed: Cannot allocate memory")
-    else:
-        is_refused(done, 5, "has no ghost swap")
+    is_refused(done, 7, "declares 2 TiB", "swapon failed: Cannot allocate memory")
+
+
+@newest
+@needs_ghosts
+def test_a_size_that_wraps_is_known_without_root() -> None:
+    program.must("on", "--force", mkghost("g", "-s", "5T"))
+    swapon(make_file(DIR / "real", 64))
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    shown = must(*nobody, GHOSTCTL, "status", "--noheadings", "--bytes", "-o", "SIZE").split()
+    assert shown == [str((5 << 40) - PAGE), str((64 << 20) - PAGE)]
+
+
+@needs_ghosts
+def test_the_table_of_areas_is_full() -> None:
+    set_zswap()
+    for number in range(40):
+        path = write_area(DIR / f"g{number}", 99)
+        try:
+            swapon(path)
+        except PermissionError:
+            break
+    fails(ghostctl("on", path), 1, f"has no room for more than {len(swaps())} areas")
+
+
+def test_an_area_that_is_kept_for_a_hibernation_image() -> None:
+    """SNAPSHOT_SET_SWAP_AREA (include/linux/suspend_ioctls.h) pins it on 7.2, until the device is closed."""
+    Path("/sys/block/zram0/disksize").write_text("16M")
+    must("mkswap", "/dev/zram0")
+    swapon("/dev/zram0")
+    with open("/dev/snapshot", "rb", buffering=0) as snapshot:
+        fcntl.ioctl(snapshot, 0x400C330D, struct.pack("=qI", 0, os.stat("/dev/zram0").st_rdev))
+        if HAS_TABLES:
+            fails(ghostctl("off", "/dev/zram0"), 6, "for a hibernation image", "/dev/snapshot")
+            assert len(swaps()) == 1
+    assert ghostctl("off", "/dev/zram0").status == 0
+    Path("/sys/block/zram0/reset").write_text("1")
+
+
+@needs_ghosts
+def test_a_ghost_beyond_its_pool_beside_a_disk() -> None:
+    """Neither has a priority: 7.2 uses them in turn, 6.12 the ghost first. The fix prevents a kill."""
+    set_zswap(percent=20)
+    ghost, real = mkghost("swap0", "-s", "1G"), make_file(DIR / "real", 1024)
+    lines = f"{ghost} none swap nofail,x-ghost.size=1G\n{real} none swap nofail\n"
+    Path("/etc/fstab").write_text(lines)
+    try:
+        words = "declares more than zswap's pool can hold"
+        assert f"may use it before, or in turn with, {real}" in ghostctl("on", ghost).err
+        done = ghostctl("on", real)
+        assert words in done.err
+        assert str(real) in done.err
+        fix = f"ghostctl resize --cycle {ghost} 26"
+        assert fix in done.err
+        checked = ghostctl("fstab", "check")
+        assert f"may use the ghost before, or in turn with, {real}" in checked.out
+        assert words in checked.out
+        assert words in ghostctl("plan", "--ratio", "3").err
+        checks = {c["id"]: c for c in json.loads(ghostctl("doctor", "--json").out)["checks"]}
+        assert checks["size"]["status"] == "FAIL"
+        assert checks["size"]["fix"][0].startswith(fix)
+        for command in checks["size"]["fix"]:
+            must("env", f"PATH={GHOSTCTL.parent}:{os.environ['PATH']}", "sh", "-c", command)
+        checks = {c["id"]: c for c in json.loads(ghostctl("doctor", "--json").out)["checks"]}
+        assert checks["size"]["status"] == "OK"
+        assert words not in ghostctl("fstab", "check").out
+        if HAS_TABLES:
+            hog = Hog(760)
+            assert hog.fill() == "filled"
+            assert used_mib()["real"] > 16
+            assert hog.check() == 0
+            hog.end()
+        swapoff_all()
+    finally:
+        Path("/etc/fstab").write_text("")
 
 
 def test_the_kernel_is_known_for_what_it_is() -> None:
@@ -220,6 +314,7 @@ def test_zram_stands_in() -> None:
     assert len(list(Path("/sys/block").glob("zram*"))) == devices - 1
 
 
+@newest
 @needs_ghosts
 def test_off_shows_its_progress_and_loses_nothing() -> None:
     set_zswap(percent=50)
@@ -236,6 +331,7 @@ def test_off_shows_its_progress_and_loses_nothing() -> None:
         assert hog.check() == 0
 
 
+@newest
 @needs_ghosts
 def test_off_refuses_what_does_not_fit() -> None:
     """A hog of 540 MiB in 512 MiB of memory: what is in the ghost cannot come back."""

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from stepwise import forked
-from vm.inside import DIR, PAGE, XSWAP, counters, set_zswap, swapoff, swapoff_all, swapon, swaps
+from vm.inside import DIR, PAGE, XSWAP, counters, newest, set_zswap, swapoff, swapoff_all, swapon, swaps
 from vm.program import SIZE, ghostctl, make_ghost, must, one_area, status, turn_on
 
-GUEST = {"kernels": ["interfaces"], "timeout": 1800}
+GUEST = {"kernels": ["interfaces-7.2", "interfaces-6.12"], "timeout": 1800}
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +119,7 @@ def test_a_stale_record_is_noticed(ghost: Path) -> None:
     assert ghostctl("off", ghost).status == 0
 
 
+@newest
 @pytest.mark.parametrize("backend", ["xswap", "ghostswap"])
 def test_killed_between_any_two_steps(ghost: Path, backend: str) -> None:
     files = (f"backends/{backend}.py", "ghostctl/rundir.py")

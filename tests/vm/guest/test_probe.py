@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vm.inside import DIR, HAS_GHOSTS, swaps
 
-GUEST = {"kernels": ["ghost", "stock"], "timeout": 600}
+GUEST = {"kernels": ["ghost-7.2", "stock-6.12"], "timeout": 600}
 
 PROGRAM = Path(sys.executable).with_name("ghostctl")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from vm.inside import must
 
-GUEST = {"kernels": ["stock"], "timeout": 400}
+GUEST = {"kernels": ["stock-7.2"], "timeout": 400}
 
 PROGRAM = Path(sys.executable).with_name("ghostctl")
 UDEVD = Path("/lib/systemd/systemd-udevd")
