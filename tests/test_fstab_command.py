@@ -15,7 +15,7 @@ import pytest
 from machine import ghostctl, require, run
 from zramdevices import make_ghost
 
-from ghostctl import backends, sizes
+from ghostctl import backends, kernel, sizes
 
 # everything that one finds in the field; none of it may change
 ODD = (
@@ -228,6 +228,7 @@ def test_list_of_no_fstab(tmp_path: Path) -> None:
         ("x-ghost.size=1M", "", "nofail", "warning"),
         ("x-ghost.size=1M", "", "priority", "warning"),
         ("pri=1,x-ghost.size=1M", "/other none swap pri=2\n", "priority", "warning"),
+        ("pri=1,x-ghost.size=1M", "/other none swap pri=1\n", "priority", "warning"),
         ("x-ghost.size=2M", "", "size", "warning"),
         ("x-ghost.size=much", "", "line", "error"),
         ("x-ghost.size=1M,x-systemd.makefs", "", "makefs", "error"),
@@ -251,6 +252,56 @@ def test_check_of_a_good_line(fstab: Path, ghost: Path) -> None:
     make_ghost(ghost, 1 << 20)
     fstab.write_text(f"{ghost} none swap nofail,pri=32767,x-ghost.size=1M 0 0\n")
     assert set(check(fstab)) <= {"kernel", "zswap"}  # those that this machine has
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "words"),
+    [
+        ("", "sw", "it may use the ghost before, or in turn with, /other"),
+        ("", "pri=-1", "it may use the ghost before, or in turn with, /other"),
+        ("", "pri=3", "used only after /other (priority 3)"),
+        (",pri=3", "pri=3", "used in turn with /other, of the same priority"),
+        (",pri=3", "pri=4", "used only after /other (priority 4)"),
+        (",pri=3", "sw", None),
+        ("", "noauto", "no pri= of 0 or more, so the kernel chooses a priority\n"),
+    ],
+)
+def test_check_of_the_order(fstab: Path, ghost: Path, own: str, other: str, words: str | None) -> None:
+    make_ghost(ghost, 1 << 20)
+    fstab.write_text(f"/other none swap {other}\n{ghost} none swap nofail,x-ghost.size=1M{own} 0 0\n")
+    text = ghostctl("fstab", "check", "-T", fstab).stdout
+    if words is None:
+        assert "priority" not in text
+        assert "used" not in text
+    else:
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "words"),
+    [
+        ("", "sw", "has no priority, like /other and declares more than zswap's pool can hold"),
+        (",pri=3", "pri=3", "has the same priority as /other and declares more"),
+        (",pri=3", "sw", "is above /other and declares more"),
+        (",pri=3", "pri=4", None),
+        (",pri=3", "noauto", None),
+    ],
+)
+def test_check_of_a_ghost_that_the_pool_cannot_hold(
+    fstab: Path, ghost: Path, own: str, other: str, words: str | None
+) -> None:
+    require("zswap")
+    fstab.write_text(f"/other none swap {other}\n{ghost} none swap nofail,x-ghost.size=1T{own} 0 0\n")
+    text = ghostctl("fstab", "check", "-T", fstab)
+    if words is None:
+        assert "declares more" not in text.stdout
+    else:
+        assert words in text.stdout
+        assert "hint: x-ghost.size=" in text.stderr
+    # by zram it has a pool of its own
+    fstab.write_text(fstab.read_text().replace("1T", "1T,x-ghost.fallback=zram"))
+    if kernel.may_have_ghosts() is False:
+        assert "declares more" not in ghostctl("fstab", "check", "-T", fstab).stdout
 
 
 def test_check_files(fstab: Path, ghost: Path) -> None:

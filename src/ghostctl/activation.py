@@ -66,11 +66,14 @@ def _activate(file: File, have: Header, request: Request) -> None:
         _refuse_active(file, actives)
         try:
             if file.is_ghost:
-                _activate_ghost(file, have, actives, request)
+                in_zswap = _activate_ghost(file, have, request).needs_zswap
             else:
+                in_zswap = False
                 _activate_ordinary(file, have, request)
         except PermissionError as error:
             raise _why_denied(file, error, len(actives)) from None
+        if in_zswap or any(one.area.is_ghost for one in actives):
+            _warn_order(file)
 
 
 def _refuse_active(file: File, actives: Sequence[Active]) -> None:
@@ -139,7 +142,8 @@ def _why_invalid(file: File) -> str:
     return "the kernel's log (dmesg) may say more"
 
 
-def _activate_ghost(file: File, have: Header, actives: Sequence[Active], request: Request) -> None:
+def _activate_ghost(file: File, have: Header, request: Request) -> backends.Backend:
+    """Makes the ghost active, and returns what did."""
     _check_header(file, request.force)
     _warn_permissions(file)
     first = "file" if request.backend == "auto" else request.backend
@@ -149,7 +153,7 @@ def _activate_ghost(file: File, have: Header, actives: Sequence[Active], request
         backend = backends.get(name)
         report.trace(f"backend {name}: tried")
         try:
-            _check_slot_memory(file, slot_memory(have, backend), request.force)
+            _check_slot_memory(file, have, backend, request.force)
             with _zswap_for(file, request, backend):
                 backend.activate(file, request.options)
         except Unsupported as error:
@@ -161,9 +165,7 @@ def _activate_ghost(file: File, have: Header, actives: Sequence[Active], request
             if refusal.hint:
                 # not for want of ghosts in the kernel: the user can do something about it
                 report.warn(file.path, f"{refusal.what}: active by {name} instead", refusal.hint)
-        if backend.needs_zswap:
-            _warn_pool(file, actives)
-        return
+        return backend
     raise _refusal(file, refusals, names)
 
 
@@ -203,22 +205,34 @@ def _warn_permissions(file: File) -> None:
         report.warn(file.path, f"insecure file owner {file.st.st_uid}, 0 (root) suggested")
 
 
-def slot_memory(have: Header, backend: backends.Backend) -> int:
-    """Bytes of kernel memory that activation takes at once for the slots of an area."""
-    return kernel.slot_memory(have.pages) + have.pages * backend.extra_slot_bytes
+def slot_memory(pages: int, backend: backends.Backend) -> kernel.SlotMemory | None:
+    """Kernel memory that activation takes at once for so many pages, held against what is available.
 
-
-def _check_slot_memory(file: File, needed: int, force: bool) -> None:
+    None where that cannot be known.
+    """
     try:
-        available = kernel.read_meminfo().get("MemAvailable")
-    except OSError:
+        available = kernel.read_meminfo()["MemAvailable"]
+    except (OSError, KeyError):
+        return None
+    extra = pages * backend.extra_slot_bytes
+    found = kernel.slot_memory(pages, available - extra)
+    return found._replace(size=found.size + extra, limit=available)
+
+
+def _check_slot_memory(file: File, have: Header, backend: backends.Backend, force: bool) -> None:
+    needed = slot_memory(have.pages, backend)
+    if needed is None or needed.exceeds is False:
         return
-    if available is None or needed <= available:
+    declares = f"declares {human(have.size, ' ', 'iB')}: its slots"
+    size, available = (human(number, " ", "iB") for number in (needed.size, needed.limit))
+    if needed.exceeds is None:
+        report.warn(
+            file.path,
+            f"{declares} take up to {size} of kernel memory, {available} are available; it may be far less, "
+            "but which kind of kernel this is cannot be told: swapon(2) may fail or be killed",
+        )
         return
-    text = (
-        f"declares {human(file.require_header().size, ' ', 'iB')}: its slots take about "
-        f"{human(needed, ' ', 'iB')} of kernel memory, {human(available, ' ', 'iB')} are available"
-    )
+    text = f"{declares} take about {size} of kernel memory or more, {available} are available"
     if not force:
         raise NoMemory(text, path=file.path, hint=f"ghostctl resize {quote(file.path)} SIZE, or --force")
     report.warn(file.path, text)
@@ -227,12 +241,20 @@ def _check_slot_memory(file: File, needed: int, force: bool) -> None:
 @contextmanager
 def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Iterator[None]:
     """Checks zswap, or turns it on, and off again when the backend then cannot activate the ghost."""
-    # a refusal that is about to come has a reason that zswap would not cure
-    if not backend.needs_zswap or backend.unavailable() is not None:
+    if not backend.needs_zswap:
         yield
         return
-    state = zswap.read_or_unknown() if request.force else zswap.read()
+    try:
+        state = zswap.read_or_unknown() if request.force else zswap.read()
+    except (OSError, Error):
+        if backend.unavailable() is None:
+            raise
+        state = zswap.UNKNOWN
     if state is not None and state.enabled:
+        yield
+        return
+    # a refusal that is about to come has a reason that zswap would not cure
+    if backend.unavailable() is not None:
         yield
         return
     if state is not None and request.enable_zswap:
@@ -253,33 +275,23 @@ def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Itera
     yield
 
 
-def _warn_pool(file: File, before: Sequence[Active]) -> None:
+def _warn_order(file: File) -> None:
+    """Warns of ordinary areas that a ghost keeps from being used, when the new area is one of either kind."""
     from . import capacity
 
     now = areas.read()
     own = areas.active(file, now)
-    found = capacity.measure([one.area for one in now], zswap.read_or_unknown())
-    if own is None or found is None or found.holds is None:
-        return
-    below = [one.area.name for one in before if not one.area.is_ghost and one.area.prio < own.area.prio]
-    if below and found.size > found.holds:
-        fits = found.holds - (found.size - own.area.size)
-        report.warn(
-            file.path,
-            f"is above {', '.join(below)} and declares more than zswap's pool can hold "
-            f"(about {human(found.holds, ' ', 'iB')}): the pool would be full before the kernel goes on to "
-            "them",
-            f"ghostctl resize --cycle {quote(file.path)} {fits}, or give it a lower priority"
-            if fits > 0
-            else "give it a lower priority",
-        )
+    for found in capacity.overcommitted([one.area for one in now], zswap.read_or_unknown()):
+        if own is not None and own.area in (found.ghost, *found.kept):
+            path = next((one.ghost for one in now if one.area == found.ghost), None)
+            report.warn(path or found.ghost.name, found.problem(), found.fix(path))
 
 
-def warn_automatic_priority(path: str, later: Sequence[str]) -> None:
-    """Warns that a ghost with a priority of the kernel's choice outranks areas that come `later`."""
-    if later:
+def warn_automatic_priority(path: str, others: Sequence[str]) -> None:
+    """Warns that a ghost without a priority may be used before, or in turn with, `others`."""
+    if others:
         report.warn(
             path,
-            f"has no priority and will outrank {', '.join(later)}, which come later",
+            "has no priority: the kernel may use it before, or in turn with, " + ", ".join(others),
             "give priorities with -p or pri= in fstab",
         )

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from . import areas, backends, fstab, generator, ghostfile, kernel, lookup, sizes, zswap
+from . import areas, backends, capacity, fstab, generator, ghostfile, kernel, lookup, sizes, zswap
 from .areas import Active
 from .errors import Denied, Error, NotFound, SizeError
 from .report import describe, quote
+from .swaps import Area
 
 GENERATOR = "ghostctl-generator"
 GENERATOR_DIRECTORIES = (
@@ -67,18 +68,42 @@ class System:
         return found
 
     @cached_property
-    def above(self) -> list[tuple[int, str, str]]:
-        """What is no ghost and has a priority, as ``(priority, spec, words)``."""
-        found = {
-            one.area.name: (one.area.prio, one.area.name, f"{one.area.name} (priority {one.area.prio})")
-            for one in self.actives
-            if not one.area.is_ghost
-        }
+    def ghost_lines(self) -> list[fstab.Line]:
+        """Those that declare a ghost or name the file of one, or of what only root can tell apart."""
+        return list(filter(self._is_ghost, self.swap_lines))
+
+    def _is_ghost(self, line: fstab.Line) -> bool:
+        try:
+            return lookup.is_ghost(line, self.actives, self.path)
+        except Denied:
+            return True
+
+    @cached_property
+    def ordinary(self) -> list[Area]:
+        """The areas that no ghost is: those that are active, and those of fstab; sizes are left out."""
+        ordinary = [one.area for one in self.actives if one.backend is None and one.area.is_ordinary]
+        found = {os.path.realpath(area.name): (area.name, max(area.prio, -1)) for area in ordinary}
+        ghosts = {line.number for line in self.ghost_lines}
         for line in self.swap_lines:
-            prio, spec = priority(line), str(line.spec)
-            if prio is not None and not fstab.declares_ghost(line):
-                found.setdefault(spec, (prio, spec, f"{spec} (priority {prio})"))
-        return list(found.values())
+            if line.number not in ghosts and not line.has_option("noauto"):
+                # by whatever name, it is the area that is active now
+                found[_place(line, self)] = str(line.spec), _priority(line)
+        return [Area(name, "file", 0, 0, prio) for name, prio in found.values()]
+
+    @cached_property
+    def short(self) -> dict[str, capacity.Overcommitted]:
+        """By spec, the ghosts of fstab that promise more than zswap's pool holds and keep others from use."""
+        state = self.zswap
+        if state is None:
+            return {}
+        ghosts = [
+            Area(str(line.spec), "ghost", size >> 10, 0, _priority(line))
+            for line in self.ghost_lines
+            if not line.has_option("noauto")
+            if (size := _declared(line, self)) is not None and not _is_by_zram(line, self)
+        ]
+        found = capacity.overcommitted([*ghosts, *self.ordinary], state._replace(enabled=True))
+        return {one.ghost.name: one for one in found}
 
     @cached_property
     def mounts(self) -> list[fstab.Line]:
@@ -94,16 +119,6 @@ class System:
         return zswap.read(self.root)
 
 
-def iter_ghosts(system: System) -> Iterator[fstab.Line]:
-    """The swap lines that declare a ghost or name the file of one, or of what only root can tell apart."""
-    for line in fstab.iter_swap(system.lines):
-        try:
-            if lookup.is_ghost(line, system.actives, system.path):
-                yield line
-        except Denied:
-            yield line
-
-
 def locate(line: fstab.Line, system: System) -> str:
     """The path that the line names. Raises `NotFound`, `Error`."""
     return lookup.resolve(str(line.spec), system.actives, system.path)
@@ -112,6 +127,31 @@ def locate(line: fstab.Line, system: System) -> str:
 def priority(line: fstab.Line) -> int | None:
     """The value of pri= when it is a number."""
     return fstab.priority(line.option("pri") or "")
+
+
+def _place(line: fstab.Line, system: System) -> str:
+    """Where the area of a line is, without links; what the line says where that cannot be told."""
+    try:
+        return os.path.realpath(locate(line, system))
+    except (OSError, Error):
+        return str(line.spec)
+
+
+def _priority(line: fstab.Line) -> int:
+    """That which the area gets; -1 is the kernel's choice."""
+    prio = priority(line)
+    return -1 if prio is None else prio
+
+
+def _declared(line: fstab.Line, system: System) -> int | None:
+    """Bytes that the ghost of a line has after the next boot; None when that cannot be told."""
+    try:
+        if declared := line.option("x-ghost.size"):
+            return sizes.parse(declared)
+        with ghostfile.look(locate(line, system)) as file:
+            return file.header.size if file.is_ghost and file.header else None
+    except (OSError, Error):
+        return None
 
 
 def state(line: fstab.Line, system: System) -> str:
@@ -137,7 +177,7 @@ def state(line: fstab.Line, system: System) -> str:
 
 
 def iter_problems(line: fstab.Line, system: System) -> Iterator[Problem]:
-    """What is wrong with one line that `iter_ghosts` yields."""
+    """What is wrong with one line that is one of the `System.ghost_lines`."""
     yield from _check_line(line, system)
     yield from _check_file(line, system)
     yield from _check_kernel(line, system)
@@ -258,8 +298,13 @@ def _check_kernel(line: fstab.Line, system: System) -> Iterator[Problem]:
     )
 
 
+def _is_by_zram(line: fstab.Line, system: System) -> bool:
+    """Whether the running kernel would make the ghost active through zram, which has a pool of its own."""
+    return bool(system.unavailable["file"]) and _stand_ins(line, system)[:1] == ["zram"]
+
+
 def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
-    if system.unavailable["file"] and _stand_ins(line, system)[:1] == ["zram"]:
+    if _is_by_zram(line, system):
         return
     try:
         now = system.zswap
@@ -298,15 +343,23 @@ def _boot_parameter(name: str, root: str) -> str | None:
 
 
 def _check_priority(line: fstab.Line, system: System) -> Iterator[Problem]:
-    own = priority(line)
-    if own is None:
-        yield Problem(
-            "priority", "warning", "no pri=: the order of activation decides which area is used first"
-        )
-        return
-    above = [words for prio, spec, words in system.above if prio > own and spec != line.spec]
+    own = _priority(line)
+    above = [f"{area.name} (priority {area.prio})" for area in system.ordinary if area.prio > own]
+    beside = ", ".join(area.name for area in system.ordinary if area.prio == own)
     if above:
         yield Problem("priority", "warning", f"used only after {', '.join(above)}")
+    if own < 0:
+        order = f": it may use the ghost before, or in turn with, {beside}" if beside else ""
+        yield Problem("priority", "warning", f"no pri= of 0 or more, so the kernel chooses a priority{order}")
+    elif beside:
+        yield Problem("priority", "warning", f"used in turn with {beside}, of the same priority")
+    try:
+        short = system.short.get(str(line.spec))
+    except (OSError, Error):
+        return  # what is wrong with zswap is another problem
+    if short is not None:
+        fits = f"x-ghost.size={short.fits >> 20}M, or " if short.fits else ""
+        yield Problem("pool", "warning", short.problem(), f"{fits}{short.fix(None)}")
 
 
 def _check_mount(line: fstab.Line, system: System) -> Iterator[Problem]:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from .report import trace
+from .report import quote, trace
 from .sizes import MAX_PAGES, human, page_size
 from .swaps import Area, zram_number
 from .zswap import Zswap
@@ -112,6 +112,56 @@ def recommended_size(holds: int) -> int:
     What a pool `holds` is known at a ratio that the next pages need not have: a tenth stays free.
     """
     return min(holds * 9 // 10, MAX_PAGES * page_size()) >> 20 << 20
+
+
+class Overcommitted(NamedTuple):
+    """A ghost that promises more than zswap's pool holds, and what it keeps from being used."""
+
+    ghost: Area
+    kept: tuple[Area, ...]
+    """Ordinary areas of its priority and below."""
+    holds: int
+    """Bytes of pages that the pool holds."""
+    fits: int
+    """A size to declare for it, header page included, of which the slots run out before the pool does."""
+
+    def problem(self) -> str:
+        """What is wrong, for a message that names the ghost."""
+        above = ", ".join(area.name for area in self.kept if area.prio < self.ghost.prio)
+        beside = ", ".join(area.name for area in self.kept if area.prio == self.ghost.prio)
+        same = "no priority, like" if self.ghost.prio < 0 else "the same priority as"
+        words = [f"is above {above}"] if above else []
+        words += [f"has {same} {beside}"] if beside else []
+        return (
+            f"{' and '.join(words)} and declares more than zswap's pool can hold (about "
+            f"{human(self.holds, ' ', 'iB')}): once the pool is full, nothing more is swapped, nor to them"
+        )
+
+    def fix(self, path: str | None) -> str:
+        """What to do about it; `path` of the ghost file, None when it has none."""
+        if self.fits and path is not None:
+            return f"ghostctl resize --cycle {quote(path)} {self.fits >> 20}M"
+        return (
+            f"give {', '.join(area.name for area in self.kept)} a higher priority, with -p and pri= in fstab"
+        )
+
+
+def overcommitted(areas: Sequence[Area], state: Zswap | None) -> Iterator[Overcommitted]:
+    """The ghosts that cannot keep what they promise, with ordinary areas of no higher priority beside them.
+
+    The kernel goes on to those only when the slots of a ghost have run out, and uses areas of equal
+    priority in turn. A pool that is full before that stops them all: what a ghost does not take stays in
+    memory.
+    """
+    found = measure(areas, state)
+    # with zswap off the size is not what is wrong
+    if found is None or not found.holds or found.size <= found.holds:
+        return
+    for ghost in (area for area in areas if area.is_ghost):
+        kept = tuple(area for area in areas if area.is_ordinary and area.prio <= ghost.prio)
+        if kept:
+            others = found.size - ghost.size
+            yield Overcommitted(ghost, kept, found.holds, recommended_size(max(found.holds - others, 0)))
 
 
 def room(actives: Iterable[Active], state: Zswap | None, available: int) -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from . import backends, kernel, report, swaps, zswap
 from .areas import Active
-from .errors import Denied, Error, NoMemory
+from .errors import Busy, Denied, Error, NoMemory, Unsupported
 from .report import describe
 from .sizes import human
 from .swaps import Area
@@ -37,6 +37,13 @@ def deactivate(
     if active.doubt is not None and not isinstance(active.doubt, PermissionError):
         # swapoff(2) alone would leave behind what was set up for it
         raise Error(f"cannot tell what it was made for: {describe(active.doubt)}", path=active.area.name)
+    if active.backend is None and not active.path.startswith("/") and active.path == active.area.name:
+        # not a file of that name in the current directory
+        raise Unsupported(
+            f"an area of type {active.area.type} that no path leads to: only the interface of the kernel "
+            "that made it can take it down",
+            path=active.area.name,
+        )
     if not force:
         _check_room(active.area, [one for one in others if not one.area.is_same(active.area)])
     protect_from_oom_killer()
@@ -47,6 +54,15 @@ def deactivate(
         if error.errno != errno.EPERM or os.geteuid() != 0:
             raise
         raise Denied(str(error.strerror), path=error.filename, hint=backends.WHY_DENIED) from None
+    except OSError as error:
+        if error.errno != errno.EBUSY or not is_active(active.area):
+            raise
+        # Linux 7.2: SWP_HIBERNATION, set by SNAPSHOT_SET_SWAP_AREA until /dev/snapshot is closed
+        raise Busy(
+            "the kernel keeps it for a hibernation image",
+            path=active.area.name,
+            hint="end the program that has /dev/snapshot open",
+        ) from None
 
 
 @contextmanager
@@ -62,7 +78,7 @@ def _watched(area: Area, progress: Callable[[int], None] | None) -> Iterator[Non
         while not done.wait(_INTERVAL):
             # what cannot be read or shown now may be the next time
             with suppress(OSError, Error):
-                if (now := next(filter(area.is_same, swaps.read()), None)) is not None:
+                if (now := next(filter(area.is_same, swaps.printed()), None)) is not None:
                     progress(now.used)
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -82,7 +98,7 @@ def _watched(area: Area, progress: Callable[[int], None] | None) -> Iterator[Non
 def is_active(area: Area) -> bool | None:
     """Whether an area is still there; None when that cannot be told."""
     try:
-        return any(one.is_same(area) for one in swaps.read())
+        return any(one.is_same(area) for one in swaps.printed())
     except (OSError, Error) as error:
         report.trace(str(error))
         return None

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from . import backends, capacity, fstab, generator, kernel, lookup, report, sizes
+from . import backends, capacity, fstab, generator, kernel, lookup, plan, report, sizes
 from .areas import Active
 from .errors import Error, NotAGhost, SizeError
 from .machine import Ghost, Machine
@@ -25,6 +25,8 @@ _NEARLY_FULL = 90
 _SLOT_MEMORY_SHARE = 10
 _LARGEST_PRIORITY = 32767
 _CGROUPS = "sys/fs/cgroup"
+_VSWAP = "sys/kernel/debug/vswap"
+_TIERS = "sys/kernel/mm/swap/tiers"
 _RESUME_CONF = "etc/initramfs-tools/conf.d/resume"
 
 
@@ -40,6 +42,8 @@ class Finding(NamedTuple):
 def _check_kernel(machine: Machine) -> Iterator[Finding]:
     offers = machine.interfaces
     seen = f"{kernel.release()}: {offers}"
+    if os.path.isdir(machine.at(_VSWAP)):
+        seen += "; vswap: zswap keeps pages without any area, so a ghost may add nothing"
     others = sorted({str(one.backend) for one in machine.active_ghosts if one.backend != "file"})
     if offers.has_ghosts:
         yield Finding("OK", seen)
@@ -147,11 +151,11 @@ def _check_size(machine: Machine) -> Iterator[Finding]:
     above = [
         area.name
         for area in machine.areas
-        if not area.is_ghost
+        if area.is_ordinary
         and len(known) == len(ghosts)
         and all(area.prio > other.prio for other in (*known, *others))
     ]
-    if above:
+    if above and not any(capacity.overcommitted(machine.areas, machine.state)):
         yield Finding("OK", f"{seen}; {', '.join(above)} has the higher priority and takes the rest")
         return
     largest = max(ghosts, key=lambda ghost: ghost.header.size if ghost.header else 0, default=None)
@@ -173,6 +177,10 @@ def _by_zram(machine: Machine, ghost: Ghost) -> bool:
     return active is not None and active.backend == "zram"
 
 
+_OPTIONS = r"\([[:space:]]swap[[:space:]]\{1,\}\)"
+"""What stands before the options of a line, for sed."""
+
+
 def _edit_fstab(path: str, pattern: str, replacement: str) -> list[str]:
     """The command; none for a name that no terminal shows as it is."""
     if not path.isprintable():
@@ -186,15 +194,17 @@ def _edit_fstab(path: str, pattern: str, replacement: str) -> list[str]:
 
 def _check_slots(machine: Machine) -> Iterator[Finding]:
     ghosts = [ghost for ghost in machine.ghosts if ghost.header]
-    needed = sum(kernel.slot_memory(ghost.header.pages) for ghost in ghosts if ghost.header)
     total = sizes.ram_bytes()
-    seen = f"{human(needed)} of kernel memory for the slots of {_count(len(ghosts), 'ghost')}"
-    if needed * _SLOT_MEMORY_SHARE > total:
-        yield Finding("WARN", f"{seen}: more than {100 // _SLOT_MEMORY_SHARE}% of {human(total)}")
+    pages = sum(ghost.header.pages for ghost in ghosts if ghost.header)
+    needed = kernel.slot_memory(pages, total // _SLOT_MEMORY_SHARE, machine.at(kernel.KALLSYMS))
+    seen = f"{human(needed.size)} of kernel memory for the slots of {_count(len(ghosts), 'ghost')}"
+    if needed.exceeds is not False:
+        unknown = "" if needed.exceeds else ", or far less: the kernel's symbols do not tell which kind it is"
+        yield Finding("WARN", f"{seen}: more than {100 // _SLOT_MEMORY_SHARE}% of {human(total)}{unknown}")
     elif machine.unreadable:
         yield Finding("WARN", _only_root(machine))
     else:
-        yield Finding("OK", seen)
+        yield Finding("OK", f"at most {seen}")
 
 
 def _file_check(ids: frozenset[str] | None, fine: str) -> Callable[[Machine], Iterator[Finding]]:
@@ -270,31 +280,41 @@ def _check_active(machine: Machine) -> Iterator[Finding]:
 
 def _on(machine: Machine) -> str:
     fallback = "--fallback zram " if machine.interfaces.has_ghosts is False else ""
-    return f"ghostctl on {fallback}{shlex.quote(machine.example)}"
+    line = machine.line_of(machine.example)
+    prio = fstab.priority(line.option("pri") or "") if line is not None else None
+    # without one, the kernel may use it in turn with what is active
+    priority = f"-p {plan.priority(None, machine.areas) if prio is None else prio} " if machine.areas else ""
+    return f"ghostctl on {fallback}{priority}{shlex.quote(machine.example)}"
 
 
 def _check_priority(machine: Machine) -> Iterator[Finding]:
     found = False
+    ordinary = [one.area for one in machine.actives if one.backend is None and one.area.is_ordinary]
+    # where a ghost gets pages that it cannot keep, what is wrong is its size
+    short = [one.ghost for one in capacity.overcommitted(machine.areas, machine.state)]
     for ghost in machine.active_ghosts:
-        above = [
-            other.area
-            for other in machine.actives
-            if other.backend is None and not other.area.is_ghost and other.area.prio > ghost.area.prio
-        ]
-        if not above or _is_overflow(machine, above):
-            continue
-        found = True
-        names = ", ".join(other.name for other in above)
-        kind = "compresses as well" if any(_is_zram(other) for other in above) else "is slower"
-        yield Finding(
-            "WARN",
-            f"{names} is above {ghost.ghost or ghost.area.name} and {kind}: "
-            "the ghost gets pages only once it is full",
-            tuple(_raise(machine, ghost, above)),
-        )
+        above = [area for area in ordinary if area.prio > ghost.area.prio]
+        if _is_overflow(machine, above):
+            above = []
+        beside = [area for area in ordinary if area.prio == ghost.area.prio and ghost.area not in short]
+        fix = tuple(_raise(machine, ghost, above + beside)) if above + beside else ()
+        for others, words in ((above, "is above"), (beside, "has the same priority as")):
+            if not others:
+                continue
+            found = True
+            names = ", ".join(other.name for other in others)
+            kind = "compresses as well" if any(map(_is_zram, others)) else "is slower"
+            then = "gets pages only once it is full" if others is above else "and it get pages in turn"
+            yield Finding(
+                "WARN",
+                f"{names} {words} {ghost.ghost or ghost.area.name} and {kind}: the ghost {then}",
+                fix,
+            )
+            fix = ()
     if not found:
         text = ", ".join(f"{area.name} {area.prio}" for area in machine.areas) or "no active area"
-        yield Finding("OK", text)
+        tiers = " ".join(machine.text(_TIERS).split())
+        yield Finding("OK", f"{text}; tiers by priority: {tiers}" if tiers else text)
 
 
 def _is_zram(area: Area) -> bool:
@@ -313,17 +333,20 @@ def _is_overflow(machine: Machine, above: list[Area]) -> bool:
 
 
 def _raise(machine: Machine, ghost: Active, above: list[Area]) -> Iterator[str]:
-    top = max(other.prio for other in above)
     if ghost.ghost is None:
         return
-    if top < _LARGEST_PRIORITY:
+    # -1 would leave it to the kernel again
+    higher = max(0, *(other.prio + 1 for other in above))
+    if higher <= _LARGEST_PRIORITY:
         quoted = shlex.quote(ghost.ghost)
         fallback = "" if ghost.backend == "file" else f"--fallback {ghost.backend} "
         yield f"ghostctl off {quoted}"
-        yield f"ghostctl on {fallback}-p {top + 1} {quoted}"
+        yield f"ghostctl on {fallback}-p {higher} {quoted}"
         line = machine.line_of(ghost.ghost)
         if line is not None and line.option("pri"):
-            yield from _edit_fstab(ghost.ghost, "pri=-*[0-9]*", f"pri={top + 1}")
+            yield from _edit_fstab(ghost.ghost, "pri=-*[0-9]*", f"pri={higher}")
+        elif line is not None:
+            yield from _edit_fstab(ghost.ghost, _OPTIONS, rf"\1pri={higher},")
         return
     for other in above:
         quoted = shlex.quote(other.name)
@@ -365,7 +388,7 @@ def _check_line(machine: Machine, line: fstab.Line) -> Iterator[Finding]:
         edit = _edit_fstab(path, "x-systemd.makefs,*", "")
         yield Finding("FAIL", f"{where}: systemd refuses x-systemd.makefs of a file", tuple(edit))
     if not line.has_option("nofail"):
-        edit = _edit_fstab(path, r"\([[:space:]]swap[[:space:]]\{1,\}\)", r"\1nofail,")
+        edit = _edit_fstab(path, _OPTIONS, r"\1nofail,")
         yield Finding(
             "WARN", f"{where}: no nofail, so a kernel without ghost swap fails the boot", tuple(edit)
         )
@@ -496,15 +519,17 @@ CHECKS = (
         _check_size,
         "Declare no more than the pool limit times the compression ratio. Then the slots run out before the "
         "pool does, and the kernel goes on to the next area or kills for memory in time. When the pool runs "
-        "out first, the kernel keeps trying the ghost: the machine stalls, with free swap in free(1). "
+        "out first, the kernel keeps trying the ghost: the machine stalls or kills for memory, with free "
+        "swap in free(1). "
         "Otherwise give an ordinary area the higher priority. The ratio is measured once a few MiB are in "
         "zswap, before that assumed; ghostctl plan says more.",
     ),
     Check(
         "slots",
         _check_slots,
-        "swapon(2) takes about 0.8 MiB of kernel memory for each GiB that an area declares, whether it is "
-        "used or not.",
+        "swapon(2) takes kernel memory for the slots that an area declares, whether they are used or not: "
+        "about 0.8 MiB for each GiB on Linux 6.12, 24 KiB on 7.2. Which of them this kernel is like is "
+        "looked up only when it matters.",
     ),
     Check(
         "page-size",
@@ -535,7 +560,8 @@ CHECKS = (
         _check_priority,
         "The kernel fills the area of highest priority first. zram above a ghost compresses the same pages "
         "and leaves the ghost empty; a disk above it is slower, and right only where the ghost declares "
-        "more than the pool holds. Automatic priorities fall in the order of swapon. Set pri= in fstab.",
+        "more than the pool holds. Areas of equal priority are used in turn. The kernel's own priorities "
+        "fall in the order of swapon on Linux 6.12, and are all -1 on 7.2: set pri= in fstab.",
     ),
     Check(
         "fstab",

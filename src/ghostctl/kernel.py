@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import cache
+from typing import NamedTuple
 
 from .errors import naming
 from .report import trace
+from .sizes import page_size
 
 SELINUX = "/sys/fs/selinux"
+KALLSYMS = "/proc/kallsyms"
 
 CANNOT_SWAP = frozenset(
     [
@@ -44,26 +48,76 @@ def read_vmstat(path: str = "/proc/vmstat") -> dict[str, int]:
         return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
 
 
-def slot_memory(pages: int) -> int:
-    """Bytes of kernel memory that swapon(2) of an area with so many pages takes at once.
+class SlotMemory(NamedTuple):
+    """Kernel memory that swapon(2) of an area takes at once for its slots, held against a limit."""
 
-    Seen on 6.12: 52 MiB for 64 GiB, that is 3.25 bytes a slot. Newer kernels allocate less up front.
+    size: int
+    """Bytes: the most it can be where that is within the limit, the least where even that is not."""
+    exceeds: bool | None
+    """Whether that is more than the limit; None when it cannot be told."""
+    limit: int
+
+
+def slot_memory(pages: int, limit: int, path: str = KALLSYMS) -> SlotMemory:
+    """What the slots of so many pages take, and whether that is more than `limit` bytes.
+
+    A kernel that counts the uses of each slot in an array takes 3.25 bytes a slot: 52 MiB for 64 GiB, seen
+    on 6.12. One that has tables, made when a cluster is first used, takes 48 bytes a cluster, which has as
+    many slots as a huge page has pages: 24 MiB for 1 TiB, seen on 7.2. Which kind this is, is looked up only
+    where it decides.
     """
-    return pages * 13 // 4
+    least, most = -(-pages // (page_size() // 8)) * 48, pages * 13 // 4
+    if most <= limit:
+        return SlotMemory(most, False, limit)
+    if least > limit:
+        return SlotMemory(least, True, limit)
+    tables = has_swap_tables(path)
+    if tables is None:
+        return SlotMemory(most, None, limit)
+    return SlotMemory(least, False, limit) if tables else SlotMemory(most, True, limit)
 
 
-def may_have_ghosts(path: str = "/proc/kallsyms") -> bool | None:
+_GHOSTS = "nr_real_swapfiles"
+_ARRAYS = frozenset(["add_swap_count_continuation", "swap_cgroup_swapon"])
+_TABLES = "swap_retry_table_alloc"
+
+
+@cache
+def _symbols(path: str) -> frozenset[str] | None:
+    """Those of the symbols above that the kernel has; None when they cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        trace(f"{path}: {error.strerror}")
+        return None
+    trace(f"{path}: {len(data)} bytes read")
+    return (
+        frozenset(name for name in (_GHOSTS, _TABLES, *_ARRAYS) if f" {name}\n".encode() in data)
+        if data
+        else None
+    )
+
+
+def may_have_ghosts(path: str = KALLSYMS) -> bool | None:
     """Whether the kernel has the symbol that counts real swap files, which only ghosts need.
 
     False proves that the kernel takes no ghost files. True is a strong sign (the xswap interface has the
     symbol as well), None means that the symbols cannot be read.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError:
+    found = _symbols(path)
+    return None if found is None else _GHOSTS in found
+
+
+def has_swap_tables(path: str = KALLSYMS) -> bool | None:
+    """Whether the kernel makes the tables of slots when they are first used, and keeps no array of all.
+
+    None when the symbols cannot be read, or tell nothing: they are those of neither kind, or of both.
+    """
+    found = _symbols(path)
+    if found is None or (_TABLES in found) == bool(_ARRAYS & found):
         return None
-    return b" nr_real_swapfiles" in data if data else None
+    return _TABLES in found
 
 
 def write_attribute(path: str, value: str) -> None:

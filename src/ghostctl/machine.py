@@ -110,7 +110,7 @@ class Machine:
         except (OSError, Error) as error:
             report.trace(str(error))
         if file is None:
-            file = kernel.may_have_ghosts(self.at("proc/kallsyms"))
+            file = kernel.may_have_ghosts(self.at(kernel.KALLSYMS))
             if file and os.path.isdir(self.at("sys/kernel/mm/xswap")):
                 # that interface has the same symbol
                 file = None

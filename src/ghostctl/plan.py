@@ -122,7 +122,7 @@ def alternatives(total: int, percents: Iterable[int], at: float, promised: int =
         pool = zswap.pool_limit(percent, total)
         holds = int(pool * at)
         size = capacity.recommended_size(max(holds - promised, 0))
-        slots = kernel.slot_memory(size // page_size())
+        slots = kernel.slot_memory(size // page_size(), total // 10).size
         found.append(Alternative(percent, pool, holds, size, slots, total - pool - slots))
     return found
 
@@ -136,9 +136,11 @@ def percents(state: zswap.Zswap | None, asked: int | None) -> tuple[int, list[in
 
 def priority(own: Area | None, others: Iterable[Area]) -> int:
     """That of the ghost's `own` area, or one above those of all `others`."""
-    if own is not None and own.prio >= 0:
+    others = list(others)
+    taken = [area.prio for area in others if area.is_ordinary]
+    if own is not None and own.prio >= 0 and own.prio not in taken:
         return own.prio
-    # what the kernel chose is negative, and below any that is given
+    # what the kernel chose is negative
     top = max((area.prio for area in others), default=-1)
     return _PRIORITY if top < 0 else min(top + 1, _LARGEST_PRIORITY)
 
@@ -149,10 +151,13 @@ def commands(
     prio: int,
     state: zswap.Zswap | None,
     *,
-    active: bool = False,
+    own: Area | None = None,
+    backend: str | None = None,
     fallback: str | None = None,
 ) -> list[str]:
-    """The commands that set it up, or change what is there to it; `fallback` for kernels without ghosts.
+    """The commands that set it up, or change what is there to it: a file, and the ghost's `own` area.
+
+    `backend` is what has made that one active, `fallback` is for kernels without ghosts.
 
     Raises `Error` when there is nothing to set up.
     """
@@ -173,8 +178,12 @@ def commands(
         lines.append(f"ghostctl resize --cycle {quoted} {_size(chosen)}")
     else:
         lines.append(f"ghostctl mkghost -s {_size(chosen)} {quoted}")
-    if not active:
+    if own is not None and own.prio != prio:
+        lines.append(f"ghostctl off {quoted}")
+    if own is None or own.prio != prio:
         option = f"--fallback {fallback} " if fallback else ""
+        if backend not in (None, "file"):
+            option = f"--backend {backend} "
         lines.append(f"ghostctl on {option}-p {prio} {quoted}")
     return lines
 
@@ -193,9 +202,15 @@ def _size(chosen: Alternative) -> str:
 
 def past(areas: Iterable[Area], prio: int) -> str:
     """What happens when all slots of the ghost are taken."""
-    below = [area for area in areas if not area.is_ghost and area.prio < prio]
+    areas = [area for area in areas if area.is_ordinary]
+    below = [area for area in areas if area.prio < prio]
     if not below:
-        return "no other area is active: memory is reclaimed elsewhere, then the kernel kills for it"
+        beside = ", ".join(area.name for area in areas if area.prio == prio)
+        return (
+            f"the kernel goes on with {beside}, which it has used in turn with it"
+            if beside
+            else "no other area is active: memory is reclaimed elsewhere, then the kernel kills for it"
+        )
     following = max(below, key=lambda area: area.prio)
     free = human(sum(area.size - area.used for area in below))
     return f"the kernel goes on to {following.name}; {free} are free there"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import activation, areas, backends, deactivation, ghostwrite, kernel, report, signals
+from . import activation, areas, backends, deactivation, ghostwrite, report, signals
 from .areas import Active
 from .errors import Error, NoMemory, Unsupported
 from .ghostfile import File
@@ -49,7 +49,11 @@ def resize(file: File, size: int, take_down: TakeDown | None = None) -> Resized:
     everything = areas.read()
     request = activation.Request(backend.options(active), active.backend or "file", force=True)
     _check(file, old, new, backend)
-    with signals.deferred():
+
+    def interrupted() -> None:
+        report.warn(file.path, f"interrupted, but active again, with the new size of {new.size} bytes")
+
+    with signals.deferred(interrupted):
         try:
             take_down(active, everything)
         except (OSError, Error) as error:
@@ -57,8 +61,6 @@ def resize(file: File, size: int, take_down: TakeDown | None = None) -> Resized:
                 raise
             _back(file, old, request, describe(error))
         _again(file, old, new, request)
-        if signals.arrived:
-            report.warn(file.path, f"interrupted, but active again, with the new size of {new.size} bytes")
         return Resized(new, True, areas.active(file))
 
 
@@ -66,12 +68,11 @@ def _check(file: File, old: Header, new: Header, backend: backends.Backend) -> N
     """Everything that would keep the ghost from being active again, as far as it can be known before."""
     if reason := backend.unavailable():
         raise Unsupported(reason, path=file.path)
-    slot_memory = activation.slot_memory(new, backend) - activation.slot_memory(old, backend)
-    available = kernel.read_meminfo().get("MemAvailable")
-    if available is not None and slot_memory > available:
+    more = activation.slot_memory(max(new.pages - old.pages, 0), backend)
+    if more is None or more.exceeds is not False:
+        amount = f"about {human(more.size, ' ', 'iB')}" if more else "an unknown amount"
         raise NoMemory(
-            f"its slots would take about {human(slot_memory, ' ', 'iB')} more of kernel memory, "
-            f"{human(available, ' ', 'iB')} are available",
+            f"its slots may take {amount} more of kernel memory, which may not be available",
             path=file.path,
         )
 

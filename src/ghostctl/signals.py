@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -20,9 +20,10 @@ def is_ignored(number: int) -> bool:
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
+def deferred(interrupted: Callable[[], None] | None = None) -> Iterator[None]:
     """Within the block a signal that would end the program is noted in `arrived`; at its end it takes effect.
 
+    Before that, `interrupted` is called, unless the block has raised an exception.
     By handlers, not by a mask: a mask holds for one thread only, and the kernel would give the signal to
     another. A system call that the signal ends returns EINTR, so swapoff(2) can still be given up.
     """
@@ -33,11 +34,15 @@ def deferred() -> Iterator[None]:
         arrived.append(number)
 
     old = {number: signal.signal(number, note) for number in _ENDING if not is_ignored(number)}
+    done = False
     try:
         yield
+        done = True
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
         del arrived[len(arrived) - len(held) :]
+        if held and done and interrupted is not None:
+            interrupted()
         for arrival in dict.fromkeys(held):
             os.kill(os.getpid(), arrival)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from functools import cache
 
 from . import signals
@@ -16,6 +17,9 @@ SWAP_FLAG_PRIO_MASK = 0x7FFF
 SWAP_FLAG_DISCARD = 0x10000
 SWAP_FLAG_DISCARD_ONCE = 0x20000
 SWAP_FLAG_DISCARD_PAGES = 0x40000
+
+# include/uapi/linux/limits.h
+_PATH_MAX = 4096
 
 # include/uapi/linux/fs.h
 RENAME_NOREPLACE = 1
@@ -61,10 +65,33 @@ def _check(call: str, result: int, path: str) -> None:
 def swapon(fd: int, path: str, flags: int = 0) -> None:
     """Starts swapping to the open file or device; `flags` from SWAP_FLAG_*.
 
-    By descriptor, so that what was checked is what becomes active; `path` is for messages. Raises `OSError`.
+    What was checked is what becomes active: `path`, which the kernel's log then names, is used where nobody
+    but root could make it lead elsewhere, and the descriptor otherwise. Raises `OSError`.
     """
-    trace(f"swapon({path!r}, {flags:#x})")
-    _check("swapon", _libc().swapon(f"/proc/self/fd/{fd}".encode(), flags), path)
+    name = _own_name(fd, path) or f"/proc/self/fd/{fd}"
+    trace(f"swapon({name!r}, {flags:#x})")
+    _check("swapon", _libc().swapon(os.fsencode(name), flags), path)
+
+
+def _own_name(fd: int, path: str) -> str | None:
+    """The path without links when it leads to the open file, by directories that only root can change."""
+    try:
+        name = os.path.realpath(path)
+        entry = os.fstat(fd)
+        if not os.path.samestat(os.lstat(name), entry) or len(os.fsencode(name)) >= _PATH_MAX:
+            return None
+        parent = name
+        while parent != "/":
+            parent = os.path.dirname(parent)
+            st = os.lstat(parent)
+            # in a sticky directory, others cannot rename what is root's
+            others_write = st.st_mode & 0o022 and not (st.st_mode & stat.S_ISVTX and entry.st_uid == 0)
+            if st.st_uid != 0 or others_write:
+                return None
+            entry = st
+    except OSError:
+        return None
+    return name
 
 
 def swapoff(fd: int, path: str) -> None:

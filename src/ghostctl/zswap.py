@@ -28,8 +28,8 @@ _MARK = "# Written by ghostctl zswap set --persist; ghostctl zswap set --forget 
 
 
 EVENTS = {
-    "pswpin": "pages read from swap areas",
-    "pswpout": "pages written to swap areas",
+    "pswpin": "pages read from areas, but not those that came from zswap",
+    "pswpout": "pages written to areas, but not those that zswap took",
     "zswpin": "pages that came back from zswap",
     "zswpout": "pages that zswap took",
     "zswpwb": "pages that zswap wrote back to an area",

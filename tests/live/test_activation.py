@@ -74,7 +74,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         monkeypatch.setattr(function, "__defaults__", (str(root),))
     listed(root)
-    monkeypatch.setattr(swaps.read, "__defaults__", (str(root / "proc/swaps"),))
+    for function in (swaps.read, swaps.printed):
+        monkeypatch.setattr(function, "__defaults__", (str(root / "proc/swaps"),))
     return root
 
 
@@ -177,12 +178,16 @@ def test_who_needs_no_zswap(machine: Path, file: ghostfile.File, capsys: pytest.
     ("size", "prio", "other", "before", "advice"),
     [
         # 10 MiB at the assumed 3:1 hold 30
-        (40 * MIB, 10, "", "file 1024 0 5", f"resize --cycle {{}} {30 * MIB}, or"),
+        (40 * MIB, 10, "", "file 1024 0 5", "ghostctl resize --cycle {} 27M\n"),
         (40 * MIB, 10, "/h ghost 35840 0 5", "file 1024 0 5", None),
         (40 * MIB, 10, "/h ghost 30720 0 5", "file 1024 0 5", None),
         (30 * MIB, 10, "", "file 1024 0 5", ""),
-        (31 * MIB, 10, "", "partition 1024 0 9", f"resize --cycle {{}} {30 * MIB}, or"),
-        (40 * MIB, 10, "", "file 1024 0 10", ""),
+        (31 * MIB, 10, "", "partition 1024 0 9", "ghostctl resize --cycle {} 27M\n"),
+        (40 * MIB, 10, "", "file 1024 0 10", "ghostctl resize --cycle {} 27M\n"),
+        (40 * MIB, -1, "", "file 1024 0 -1", "ghostctl resize --cycle {} 27M\n"),
+        (40 * MIB, -1, "", "file 1024 0 -2", "ghostctl resize --cycle {} 27M\n"),
+        (40 * MIB, -2, "", "file 1024 0 -1", ""),
+        (40 * MIB, 32767, "", "file 1024 0 32767", "ghostctl resize --cycle {} 27M\n"),
         (40 * MIB, 10, "", "file 1024 0 11", ""),
         (40 * MIB, 10, "", "ghost 1024 0 5", ""),
     ],
@@ -198,8 +203,7 @@ def test_a_ghost_larger_than_the_pool_above_a_real_area(
     advice: str | None,
 ) -> None:
     (machine / PARAMETERS / "enabled").write_text("Y\n")
-    kind, _, _, lower = before.split()
-    real = areas.Active(Area("/real", kind, 1024, 0, int(lower)), "/real")
+    lower = int(before.rsplit(maxsplit=1)[-1])
     lines = [f"/real {before}", f"xswap0 xswap {size >> 10} 0 {prio}", *filter(None, [other])]
     listed(machine, *lines)
     directory = machine / "run"
@@ -207,13 +211,16 @@ def test_a_ghost_larger_than_the_pool_above_a_real_area(
         patch.setattr(rundir, "PATH", str(directory))
         have = file.require_header()
         rundir.write_record("xswap0", rundir.Record("", have.uuid_text, file.path))
-        activation._warn_pool(file, [real])
+        activation._warn_order(file)
     err = capsys.readouterr().err
     if advice == "":
         assert err == ""
         return
-    assert "warning: is above /real and declares more than zswap's pool can hold (about 30 MiB)" in err
-    text = advice.format(file.path) if advice else "hint: give it a lower priority"
+    place = (
+        "is above" if lower < prio else "has no priority, like" if prio < 0 else "has the same priority as"
+    )
+    assert f"warning: {place} /real and declares more than zswap's pool can hold (about 30 MiB)" in err
+    text = advice.format(file.path) if advice else "hint: give /real a higher priority"
     assert text in err
 
 
@@ -221,17 +228,17 @@ def test_no_warning_of_what_is_not_known(
     machine: Path, file: ghostfile.File, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The area is down again already, or the size of the pool cannot be told."""
-    real = areas.Active(Area("/real", "file", 1024, 0, 5), "/real")
-    listed(machine, "/elsewhere ghost 999999 0 10")
-    activation._warn_pool(file, [real])
-    listed(machine, "/elsewhere file 999999 0 10")
-    activation._warn_pool(file, [real])
-    listed(machine, "xswap0 xswap 999999 0 10")
+    real = "/real file 1024 0 5"
+    listed(machine, real, "/elsewhere ghost 999999 0 10")
+    activation._warn_order(file)
+    listed(machine, real, "/elsewhere file 999999 0 10")
+    activation._warn_order(file)
+    listed(machine, real, "xswap0 xswap 999999 0 10")
     monkeypatch.setattr(rundir, "PATH", str(machine / "run"))
     rundir.write_record("xswap0", rundir.Record("", file.require_header().uuid_text, file.path))
     (machine / PARAMETERS / "enabled").unlink()
     (machine / PARAMETERS / "enabled").mkdir()
-    activation._warn_pool(file, [real])
+    activation._warn_order(file)
     assert capsys.readouterr().err == ""
 
 
@@ -239,32 +246,55 @@ def test_a_priority_of_the_kernels_choice(capsys: pytest.CaptureFixture[str]) ->
     activation.warn_automatic_priority("/g", [])
     assert capsys.readouterr().err == ""
     activation.warn_automatic_priority("/g", ["/a", "/b"])
-    assert "/g: warning: has no priority and will outrank /a, /b, which come later" in capsys.readouterr().err
+    words = "/g: warning: has no priority: the kernel may use it before, or in turn with, /a, /b"
+    assert words in capsys.readouterr().err
 
 
 # -- memory
 
 
-def test_memory_for_the_slots(file: ghostfile.File, capsys: pytest.CaptureFixture[str]) -> None:
-    available = kernel.read_meminfo()["MemAvailable"]
-    activation._check_slot_memory(file, available // 2, False)
+@pytest.mark.parametrize("tables", [True, False, None])
+@pytest.mark.parametrize("spare", [-1, 0, 1])
+def test_memory_for_the_slots(
+    file: ghostfile.File,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tables: bool | None,
+    spare: int,
+) -> None:
+    """Enough for an array of all slots, or just not: it depends on the kernel then."""
+    have, zram = file.require_header(), backends.get("zram")
+    available = have.pages * 13 // 4 + 16 * have.pages + spare
+    monkeypatch.setattr(kernel, "read_meminfo", lambda: {"MemAvailable": available})
+    asked = []
+
+    def has_swap_tables(path: str) -> bool | None:
+        asked.append(path)
+        return tables
+
+    monkeypatch.setattr(kernel, "has_swap_tables", has_swap_tables)
+    words = f"{file.path}: warning: declares 4 MiB: its slots take"
+    if spare >= 0 or tables:
+        activation._check_slot_memory(file, have, zram, False)
+        assert capsys.readouterr().err == ""
+    elif tables is None:
+        activation._check_slot_memory(file, have, zram, False)
+        assert f"{words} up to 19.3 KiB of kernel memory" in capsys.readouterr().err
+    else:
+        with pytest.raises(errors.NoMemory, match=r"its slots take about 19\.3 KiB") as caught:
+            activation._check_slot_memory(file, have, zram, False)
+        assert caught.value.hint == f"ghostctl resize {file.path} SIZE, or --force"
+        activation._check_slot_memory(file, have, zram, True)
+        assert f"{words} about 19.3 KiB" in capsys.readouterr().err
+    # the symbols are read only where they decide
+    assert bool(asked) == (spare < 0)
+    monkeypatch.setattr(kernel, "read_meminfo", lambda: open("/proc/none"))
+    activation._check_slot_memory(file, have, zram, False)
     assert capsys.readouterr().err == ""
-    with pytest.raises(errors.NoMemory, match="its slots take about") as caught:
-        activation._check_slot_memory(file, available * 2, False)
-    assert caught.value.hint == f"ghostctl resize {file.path} SIZE, or --force"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "read_meminfo", lambda: open("/proc/none"))
-        activation._check_slot_memory(file, available * 2, False)
-    assert capsys.readouterr().err == ""
-    activation._check_slot_memory(file, available * 2, True)
-    assert f"{file.path}: warning: declares 4 MiB: its slots take about" in capsys.readouterr().err
-    have = file.require_header()
-    zram = backends.get("zram")
-    assert activation.slot_memory(have, zram) - activation.slot_memory(have, Fake()) == 16 * have.pages
 
 
 def test_no_memory_for_the_slots(ghost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "slot_memory", lambda pages: pages << 40)
+    monkeypatch.setattr(kernel, "read_meminfo", lambda *_: {"MemAvailable": 100, "SwapTotal": 0})
     with pytest.raises(errors.NoMemory, match="its slots take about"):
         activation.activate(str(ghost), Request(backend="zram"))
     assert labelled() == set()
@@ -321,22 +351,28 @@ def test_why_it_is_not_the_first_one(
     )
 
 
-@pytest.mark.parametrize("needs_zswap", [True, False])
-def test_the_pool_is_looked_at_when_it_holds_the_pages(
-    machine: Path, file: ghostfile.File, monkeypatch: pytest.MonkeyPatch, needs_zswap: bool
+def test_symbols_are_not_read_when_zswap_is_on(
+    machine: Path, file: ghostfile.File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The try then tells what the kernel has; with zswap off, they tell which of two reasons to give."""
+
     class Through(Fake):
+        def unavailable(self) -> str | None:
+            asked.append(self)
+            return None
+
         def activate(self, file: ghostfile.File, options: object) -> None:
             pass
 
+    asked: list[object] = []
+    monkeypatch.setattr(backends, "get", lambda _: Through())
     (machine / PARAMETERS / "enabled").write_text("Y\n")
-    looked_at = []
-    backend = Through()
-    backend.needs_zswap = needs_zswap
-    monkeypatch.setattr(backends, "get", lambda _: backend)
-    monkeypatch.setattr(activation, "_warn_pool", lambda file, _: looked_at.append(file.path))
     activation.activate(file.path, Request())
-    assert looked_at == [file.path] * needs_zswap
+    assert not asked
+    (machine / PARAMETERS / "enabled").write_text("N\n")
+    with pytest.raises(errors.Unsupported, match="zswap is off"):
+        activation.activate(file.path, Request())
+    assert asked
 
 
 # -- /run/ghostctl
@@ -604,7 +640,7 @@ def test_progress(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert came.wait(10)
 
     failed = threading.Event()
-    read = swaps.read
+    read = swaps.printed
 
     def read_or_tell() -> list[Area]:
         try:
@@ -613,7 +649,7 @@ def test_progress(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             failed.set()
             raise
 
-    monkeypatch.setattr(swaps, "read", read_or_tell)
+    monkeypatch.setattr(swaps, "printed", read_or_tell)
     (machine / "proc/swaps").unlink()
     threads = threading.active_count()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])

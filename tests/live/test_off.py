@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import pytest
 from machine import HOG, ghostctl, is_active, require, run, swap_file, with_swaps
+
+from ghostctl import areas, backends, deactivation, errors
+from ghostctl.swaps import Area
 
 MEMORY = Path("/sys/fs/cgroup/memory")
 
@@ -90,3 +94,38 @@ def test_off_all_takes_what_proc_swaps_lists(swap_dir: Path) -> None:
     assert order == [str(paths[2]), str(paths[1]), str(paths[0])]
     assert not any(map(is_active, paths))
     assert ghostctl("off", "-a", "--type", "any", prefix=inside).returncode == 32
+
+
+def test_a_name_that_is_no_path(tmp_path: Path) -> None:
+    """An area of a kind that no backend knows: a file of that name in the current directory is not meant."""
+    require("swap")
+    other = swap_file(tmp_path / "vswap0")
+    run("swapon", other)
+    try:
+        prefix = with_swaps(tmp_path / "swaps", "vswap0 vswap 1024 0 -1", f"{other} file 1020 0 -1")
+        assert '"type": "vswap"' in ghostctl("status", "--json", prefix=prefix).stdout
+        for words, status in ((("vswap0",), 5), (("-a",), 32)):
+            done = ghostctl("off", *words, cwd=tmp_path, prefix=prefix)
+            assert done.returncode == status, done
+            assert "vswap0: an area of type vswap that no path leads to" in done.stderr
+        assert is_active(other)
+    finally:
+        run("swapoff", other)
+
+
+@pytest.mark.parametrize("active", [True, False, None])
+def test_kept_for_a_hibernation_image(active: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SWP_HIBERNATION of Linux 7.2; an EBUSY of what comes after swapoff(2) is another matter."""
+
+    class Pinned(backends.Backend):
+        def deactivate(self, active: areas.Active) -> None:
+            raise OSError(errno.EBUSY, "swapoff failed", active.path)
+
+    monkeypatch.setattr(backends, "get", lambda _: Pinned())
+    monkeypatch.setattr(deactivation, "is_active", lambda _: active)
+    monkeypatch.setattr(deactivation, "protect_from_oom_killer", lambda: None)
+    one = areas.Active(Area("/dev/sda2", "partition", 1024, 0, -1), "/dev/sda2")
+    with pytest.raises(errors.Busy if active else OSError) as caught:
+        deactivation.deactivate(one, [one])
+    if active:
+        assert str(caught.value) == "/dev/sda2: the kernel keeps it for a hibernation image"

@@ -13,7 +13,7 @@ from typing import IO
 import oscalls
 import pytest
 
-from ghostctl import areas, backends, errors, ghostfile, header, kernel, rundir
+from ghostctl import areas, backends, errors, ghostfile, header, kernel, rundir, swaps
 from ghostctl.backends import ghostswap, xswap, zram
 from ghostctl.swaps import Area
 
@@ -319,3 +319,43 @@ def test_what_does_not_stand_in() -> None:
     relabelled = device._replace(uuid=bytes(16), volume_name=bytes(16))
     assert relabelled.stands_in_for == "/srv/ghost"
     assert header.ghost(100, 4096, bare=True).stands_in_for is None
+
+
+@pytest.mark.parametrize("word", ["ghost", "xswap", "spectre"])
+def test_an_active_ghost_proves_what_symbols_only_suggest(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the kernel calls it; areas of other interfaces prove nothing."""
+    backend = backends.get("file")
+    asked = []
+
+    def may_have_ghosts() -> bool:
+        asked.append(word)
+        return False
+
+    monkeypatch.setattr(kernel, "may_have_ghosts", may_have_ghosts)
+    listed = [Area("/srv/g", word, 4092, 0, -1)]
+    monkeypatch.setattr(swaps, "read", lambda: listed)
+    found = backend.recognise(listed[0])
+    assert found is not None
+    assert (found.backend, found.ghost) == ("file", "/srv/g")
+    assert backend.unavailable() is None
+    assert not asked
+    for other in (
+        Area("xswap0", word, 1, 0, 5),
+        Area("/dev/ghostswap", word, 1, 0, 5),
+        Area("/f", "file", 1, 0, 5),
+    ):
+        listed[:] = [other]
+        assert backend.unavailable() == f"this kernel ({os.uname().release}) has no ghost swap"
+    assert len(asked) == 3
+
+
+def test_without_a_list_the_symbols_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlisted() -> list[Area]:
+        raise errors.NoAreaList("/proc is not mounted")
+
+    monkeypatch.setattr(swaps, "read", unlisted)
+    for answer in (True, None):
+        monkeypatch.setattr(kernel, "may_have_ghosts", lambda answer=answer: answer)
+        assert backends.get("file").unavailable() is None
+    monkeypatch.setattr(kernel, "may_have_ghosts", lambda: False)
+    assert backends.get("file").unavailable()

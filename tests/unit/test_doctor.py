@@ -133,6 +133,9 @@ def test_the_edit_of_fstab_changes_one_option(prepared: Prepared, name: str) -> 
         ("/dev/zram0 partition 1024 0 200", "WARN"),
         ("/swap file 1024 0 200", "WARN"),
         ("/dev/zram0 partition 1024 0 99", "OK"),
+        ("/swap file 1024 0 99", "OK"),
+        ("/swap file 1024 0 -1", "OK"),
+        ("/swap file 1024 0 -2", "OK"),
     ],
 )
 def test_priorities(prepared: Prepared, other: str, status: str) -> None:
@@ -142,6 +145,73 @@ def test_priorities(prepared: Prepared, other: str, status: str) -> None:
     if status == "WARN":
         assert finding.fix[:2] == (f"ghostctl off {GHOST}", f"ghostctl on -p 201 {GHOST}")
         assert "pri=201" in finding.fix[2]
+
+
+@pytest.mark.parametrize(("prio", "fix"), [(100, 101), (-1, 0), (-2, -1)])
+def test_the_same_priority(prepared: Prepared, prio: int, fix: int) -> None:
+    prepared.areas(f"{GHOST} ghost {200 << 10} 0 {prio}", f"/swap file 1024 0 {prio}", "/deep file 1024 0 -3")
+    finding = prepared.one("priority")
+    assert finding.status == "WARN"
+    assert finding.seen.startswith(f"/swap has the same priority as {GHOST} and is slower: the ghost and it")
+    assert finding.fix[:2] == (f"ghostctl off {GHOST}", f"ghostctl on -p {max(fix, 0)} {GHOST}")
+    # of a ghost that is too large, the size comes first
+    prepared.make(1024 * MIB)
+    prepared.areas(f"{GHOST} ghost {1024 << 10} 0 {prio}", f"/swap file 1024 0 {prio}")
+    assert prepared.one("priority").status == "OK"
+    assert prepared.one("size").status == "FAIL"
+
+
+def test_a_priority_in_what_is_printed(prepared: Prepared) -> None:
+    """Without one the ghost may get that of the others."""
+    prepared.areas("/swap file 1024 0 -1", "/other file 1024 0 -2")
+    assert prepared.one("active").fix == (f"ghostctl on -p 100 {GHOST}",)
+    prepared.write("etc/fstab", FSTAB.replace("pri=100,", ""))
+    prepared.areas("/swap file 1024 0 7")
+    assert prepared.one("active").fix == (f"ghostctl on -p 8 {GHOST}",)
+    prepared.areas()
+    assert prepared.one("active").fix == (f"ghostctl on {GHOST}",)
+
+
+@pytest.mark.parametrize(
+    ("pages", "symbols", "status", "words"),
+    [
+        # 52 MiB, or 1.5 MiB, where a tenth of memory is 51.2
+        (16 << 20, None, "WARN", "or far less: the kernel's symbols do not tell"),
+        (16 << 20, "0 T add_swap_count_continuation\n", "WARN", "more than 10% of"),
+        (16 << 20, "0 T swap_retry_table_alloc\n", "OK", "at most 1.5M of kernel memory"),
+        (1 << 20, None, "OK", "at most 3.3M of kernel memory"),
+        (1 << 30, "", "WARN", "96M of kernel memory for the slots of 1 ghost: more than 10% of"),
+    ],
+)
+def test_memory_for_slots(
+    prepared: Prepared,
+    monkeypatch: pytest.MonkeyPatch,
+    pages: int,
+    symbols: str | None,
+    status: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr("ghostctl.sizes.ram_bytes", lambda: 512 * MIB)
+    prepared.make(pages * 4096)
+    if symbols is not None:
+        prepared.write("proc/kallsyms", symbols)
+    finding = prepared.one("slots")
+    assert finding.status == status
+    assert words in finding.seen
+
+
+def test_other_kinds_of_kernels(prepared: Prepared) -> None:
+    """vswap, in which zswap needs no area; swap tiers, made by priority; a new word for a ghost."""
+    prepared.write("sys/kernel/debug/vswap/used", "0\n")
+    prepared.write("sys/kernel/mm/swap/tiers", "zram:100\nhdd:-1\n")
+    prepared.areas(f"{GHOST} spectre {200 << 10} 0 100", "vswap0 vswap 1024 0 100")
+    assert "a ghost may add nothing" in prepared.one("kernel").seen
+    assert prepared.one("active").seen.startswith(GHOST)
+    seen = prepared.one("priority").seen
+    assert seen == f"{GHOST} 100, vswap0 100; tiers by priority: zram:100 hdd:-1"
+    # of lxcfs, in a container: no ghost that declares 8 GiB
+    prepared.areas("none virtual 8388608 0 0")
+    assert prepared.one("size").seen.startswith("200M declared")
 
 
 def test_page_size(prepared: Prepared) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import oscalls
@@ -120,3 +122,140 @@ def test_write_attribute_of_this_kernel() -> None:
     kernel.write_attribute(path, old)
     with oscalls.raises(errno.EINVAL, path):
         kernel.write_attribute(path, "none")
+
+
+OLD = "ffffffff8165fa10 T add_swap_count_continuation\nffffffff816af410 T swap_cgroup_swapon\n"
+NEW = "ffffffff8139c070 T swap_retry_table_alloc\n"
+
+
+@pytest.mark.parametrize(
+    ("symbols", "tables"),
+    [
+        (OLD, False),
+        (NEW, True),
+        (NEW.replace("ffffffff8139c070", "0" * 16), True),
+        ("0000000000000000 T add_swap_count_continuation\n", False),
+        (OLD + NEW, None),
+        (
+            "0000000000000000 T swap_retry_table_alloc_more\n0000000000000000 t my_swap_retry_table_alloc\n",
+            None,
+        ),
+        ("0000000000000000 T start_kernel\n", None),
+        ("", None),
+        (None, None),
+    ],
+    ids=[
+        "array",
+        "tables",
+        "no addresses",
+        "one is enough",
+        "both",
+        "look-alikes",
+        "neither",
+        "empty",
+        "none",
+    ],
+)
+def test_which_kind_of_slots(tmp_path: Path, symbols: str | None, tables: bool | None) -> None:
+    path = tmp_path / "kallsyms"
+    if symbols is not None:
+        path.write_text(symbols)
+    assert kernel.has_swap_tables(str(path)) is tables
+    require("pages-4k")
+    pages = 1 << 28
+    least, most = 24 << 20, 832 << 20
+    # where both kinds, or neither, fit into the limit, nothing is looked up
+    assert kernel.slot_memory(pages, most, "/none") == (most, False, most)
+    assert kernel.slot_memory(pages, least - 1, "/none") == (least, True, least - 1)
+    expected = {True: (least, False), False: (most, True), None: (most, None)}[tables]
+    assert kernel.slot_memory(pages, most - 1, str(path)) == (*expected, most - 1)
+    assert kernel.slot_memory(pages, least, str(path)) == (*expected, least)
+
+
+def test_symbols_that_may_not_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.mkdir()
+    assert kernel.has_swap_tables(str(path)) is None
+    assert kernel.may_have_ghosts(str(path)) is None
+
+
+def test_symbols_of_ghosts(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.write_text("0000000000000000 d nr_real_swapfiles\n")
+    assert kernel.may_have_ghosts(str(path)) is True
+    other = tmp_path / "other"
+    other.write_text(OLD)
+    assert kernel.may_have_ghosts(str(other)) is False
+
+
+# -- the name by which the kernel's log calls an area
+
+
+@pytest.fixture
+def rooted() -> Iterator[Path]:
+    """A directory that only root can change, nor any above it."""
+    require("root")
+    with tempfile.TemporaryDirectory(dir="/var/lib") as name:
+        yield Path(name)
+
+
+def own_name(path: Path) -> str | None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return syscalls._own_name(fd, str(path))
+    finally:
+        os.close(fd)
+
+
+def test_the_path_where_only_root_can_change_it(rooted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = rooted / "a ghost"
+    path.touch()
+    assert own_name(path) == str(path)
+    (rooted / "link").symlink_to(path)
+    assert own_name(rooted / "link") == str(path)
+    monkeypatch.chdir(rooted)
+    assert own_name(Path("a ghost")) == str(path)
+    # whose it is does not matter then
+    os.chown(path, 65534, 65534)
+    assert own_name(path) == str(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "entry", "safe"),
+    [
+        (0o755, 0, 0, True),
+        (0o755, 65534, 0, False),
+        (0o775, 0, 0, False),
+        (0o757, 0, 0, False),
+        # sticky: others can rename neither root's files nor make them again
+        (0o1777, 0, 0, True),
+        (0o1777, 0, 65534, False),
+        (0o1777, 65534, 0, False),
+    ],
+)
+def test_the_descriptor_where_others_can(rooted: Path, mode: int, owner: int, entry: int, safe: bool) -> None:
+    directory = rooted / "directory"
+    path = directory / "below/ghost"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    os.chown(path.parent, entry, 0)
+    directory.chmod(mode)
+    os.chown(directory, owner, 0)
+    assert own_name(path) == (str(path) if safe and entry == 0 else None)
+    (directory / "ghost").touch()
+    os.chown(directory / "ghost", entry, 0)
+    assert own_name(directory / "ghost") == (str(directory / "ghost") if safe else None)
+
+
+def test_a_path_that_leads_elsewhere(rooted: Path) -> None:
+    path, other = rooted / "ghost", rooted / "other"
+    path.touch()
+    other.touch()
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert syscalls._own_name(fd, str(other)) is None
+        assert syscalls._own_name(fd, str(rooted / "none")) is None
+        path.unlink()
+        assert syscalls._own_name(fd, str(path)) is None
+    finally:
+        os.close(fd)

@@ -90,7 +90,11 @@ def test_commands_change_what_is_there(tmp_path: Path) -> None:
     ghost.touch()
     resize = f"ghostctl resize --cycle '{ghost}' 552M"
     assert plan.commands(row, str(ghost), 7, on) == [resize, f"ghostctl on -p 7 '{ghost}'"]
-    assert plan.commands(row, str(ghost), 7, on, active=True) == [resize]
+    own = Area(str(ghost), "ghost", 1024, 0, 7)
+    assert plan.commands(row, str(ghost), 7, on, own=own) == [resize]
+    # of the kernel's choice, which other areas may have as well
+    again = [f"ghostctl off '{ghost}'", f"ghostctl on -p 7 '{ghost}'"]
+    assert plan.commands(row, str(ghost), 7, on, own=own._replace(prio=-1)) == [resize, *again]
 
 
 def test_fstab_line_is_one_that_declares_it() -> None:
@@ -109,7 +113,11 @@ def test_priority_and_what_comes_after() -> None:
     assert plan.priority(disk._replace(name="/g", prio=2), [disk]) == 2
     assert plan.priority(disk._replace(name="/g", prio=-3), [disk]) == 6
     assert plan.past([disk, zram], 100) == "the kernel goes on to /swap; 1.5G are free there"
-    assert plan.past([disk], 5).startswith("no other area")
+    assert plan.past([disk], 4).startswith("no other area")
+    assert plan.past([disk], 5) == "the kernel goes on with /swap, which it has used in turn with it"
+    assert plan.past([disk, zram], 5) == "the kernel goes on to /dev/sda2; 512M are free there"
+    # equal priorities are no way to have both
+    assert plan.priority(disk._replace(name="/g"), [disk]) == 6
 
 
 def test_zeros_do_not_count_and_noise_is_incompressible() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghostctl import errors, swaps
+from ghostctl import errors, ghostfile, ghostwrite, header, swaps
 from ghostctl.swaps import Area
 
 HEAD = b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
@@ -152,14 +152,25 @@ def test_sizes() -> None:
     assert (area.size, area.used) == (2**43, 2**42)
 
 
-def test_ghosts_by_type() -> None:
-    assert [Area("x", kind, 0, 0, 0).is_ghost for kind in ("ghost", "xswap", "file", "partition", "new")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+def test_what_is_a_ghost_and_what_is_ordinary() -> None:
+    words = ("ghost", "xswap", "file", "partition", "new")
+    both = [(Area("/x", kind, 0, 0, 0).is_ghost, Area("/x", kind, 0, 0, 0).is_ordinary) for kind in words]
+    assert both == [(True, False), (True, False), (False, True), (False, True), (True, False)]
+    # what no path leads to can be anything: lxcfs has "none virtual"
+    assert [Area("x", kind, 0, 0, 0).is_ghost for kind in words] == [True, True, False, False, False]
+
+
+def test_the_same_area_with_another_size() -> None:
+    area = Area("/x", "ghost", 7, 3, -1)
+    assert area.is_same(area._replace(used_kib=5))
+    assert area.is_same(area._replace(size_kib=7 + (3 << 32)))
+    for other in (
+        area._replace(size_kib=8),
+        area._replace(prio=-2),
+        area._replace(type="file"),
+        area._replace(name="/y"),
+    ):
+        assert not area.is_same(other)
 
 
 def test_the_same_area_later() -> None:
@@ -194,3 +205,76 @@ def test_the_same_area_later() -> None:
 )
 def test_zram_devices(name: str, kind: str, number: int | None) -> None:
     assert swaps.zram_number(Area(name, kind, 1, 0, 0)) == number
+
+
+def listing(tmp_path: Path, total_kib: int, *areas: tuple[Path | str, str, int]) -> str:
+    """/proc/swaps and /proc/meminfo of a kernel that prints sizes in KiB modulo 2^32."""
+    lines = [kernel_line(os.fsencode(name), kind.encode(), kib % 2**32, 0, -1) for name, kind, kib in areas]
+    (tmp_path / "swaps").write_bytes(HEAD + b"".join(lines))
+    (tmp_path / "meminfo").write_text(f"MemTotal: 524288 kB\nSwapTotal: {total_kib} kB\n")
+    return str(tmp_path / "swaps")
+
+
+def sizes_kib(path: str) -> list[int]:
+    return [area.size_kib for area in swaps.read(path)]
+
+
+TIB = 1 << 30
+
+
+def declare(path: Path, size_kib: int) -> Path:
+    """A ghost of so many KiB with its header page."""
+    ghostwrite.create(str(path), ghostwrite.Request(header.ghost(size_kib // 4, 4096)))
+    return path
+
+
+@pytest.mark.parametrize("wraps", [1, 2, 3])
+def test_a_size_that_has_wrapped(tmp_path: Path, wraps: int) -> None:
+    size = wraps * 4 * TIB + TIB
+    ghost = declare(tmp_path / "g", size)
+    (tmp_path / "f").write_bytes(bytes(4096))
+    real = (tmp_path / "f", "file", 1024)
+    path = listing(tmp_path, size - 4 + 1024, (ghost, "ghost", size - 4), real)
+    assert sizes_kib(path) == [size - 4, 1024]
+    # an area that is just going down is not in the total any more
+    assert sizes_kib(listing(tmp_path, size - 4, (ghost, "ghost", size - 4), real)) == [size - 4, 1024]
+
+
+def test_the_header_is_read_only_when_the_sizes_do_not_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ghost = declare(tmp_path / "g", 5 * TIB)
+    monkeypatch.setattr(ghostfile, "look", None)
+    assert sizes_kib(listing(tmp_path, TIB - 4, (ghost, "ghost", TIB - 4))) == [TIB - 4]
+    (tmp_path / "meminfo").write_text("MemTotal: 524288 kB\n")
+    assert sizes_kib(str(tmp_path / "swaps")) == [TIB - 4]
+    (tmp_path / "meminfo").unlink()
+    assert sizes_kib(str(tmp_path / "swaps")) == [TIB - 4]
+
+
+def test_another_size_in_the_header(tmp_path: Path) -> None:
+    """A resize of the file behind our back, or bad pages: the kernel's number stays."""
+    ghost = declare(tmp_path / "g", 5 * TIB + 4)
+    assert sizes_kib(listing(tmp_path, 7, (ghost, "ghost", 5 * TIB - 4))) == [TIB - 4]
+
+
+def test_a_header_that_cannot_be_read(tmp_path: Path) -> None:
+    """What the only area of unknown size lacks to the total is its own; of two it cannot be told."""
+    one, two = (tmp_path / "one", "ghost", 9 * TIB - 4), (tmp_path / "two", "ghost", 512)
+    # a file that is too small to have wrapped
+    (tmp_path / "f").write_bytes(bytes(65536))
+    real = (tmp_path / "f", "file", 60)
+    assert sizes_kib(listing(tmp_path, 9 * TIB - 4 + 60, one, real)) == [9 * TIB - 4, 60]
+    assert sizes_kib(listing(tmp_path, 9 * TIB - 4 + 512, one, two)) == [TIB - 4, 512]
+    assert sizes_kib(listing(tmp_path, 9 * TIB - 4 + 8, one, ("/dev/none", "partition", 8))) == [TIB - 4, 8]
+    assert sizes_kib(listing(tmp_path, 9 * TIB, one)) == [TIB - 4]
+    declare(tmp_path / "two", 516)
+    assert sizes_kib(listing(tmp_path, 9 * TIB - 4 + 512, one, two)) == [9 * TIB - 4, 512]
+
+
+def test_a_device_that_is_too_small_to_have_wrapped(tmp_path: Path) -> None:
+    device = next((f"/dev/{path.name}" for path in Path("/sys/class/block").iterdir()), "")
+    if not os.path.exists(device):
+        pytest.skip("no block device")
+    ghost = (tmp_path / "g", "ghost", 5 * TIB - 4)
+    assert sizes_kib(listing(tmp_path, 5 * TIB - 4 + 8, ghost, (device, "partition", 8))) == [5 * TIB - 4, 8]

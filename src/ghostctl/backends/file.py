@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .. import kernel, syscalls
+from .. import kernel, swaps, syscalls
 from ..areas import Active
-from ..errors import Unsupported
+from ..errors import Error, Unsupported
 from . import Backend, Options
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ class GhostFile(Backend):
     """What `Backend` says, with the file itself: nothing is set up, and nothing can be left behind."""
 
     def unavailable(self) -> str | None:
-        """Why the running kernel takes no ghost files; None when it may."""
+        """Why the running kernel takes no ghost files; None when it may, as an active one proves."""
+        with suppress(OSError, Error):
+            if any(map(self.recognise, swaps.read())):
+                return None
         if kernel.may_have_ghosts() is False:
             return f"this kernel ({kernel.release()}) has no ghost swap"
         return None
@@ -39,8 +43,8 @@ class GhostFile(Backend):
             raise Unsupported(f"this kernel ({kernel.release()}) has no ghost swap", path=file.path) from None
 
     def recognise(self, area: Area) -> Active | None:
-        """Areas of type ``ghost`` that are files."""
-        if area.type == "ghost" and area.name.startswith("/") and not area.name.startswith("/dev/"):
+        """Areas without storage that are files, whatever the kernel's word for them is."""
+        if area.is_ghost and area.name.startswith("/") and not area.name.startswith("/dev/"):
             return Active(area, area.name, "file", area.name)
         return None
 

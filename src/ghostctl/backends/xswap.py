@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .. import kernel, report, rundir, sizes, swaps
 from ..areas import Active
-from ..errors import Busy, Error, Unsupported, naming
+from ..errors import Error, Unsupported, naming
 from . import NO_SYSFS, Backend, Options, has_sysfs
 
 if TYPE_CHECKING:
@@ -81,13 +81,8 @@ class Xswap(Backend):
 
     def deactivate(self, active: Active) -> None:
         """Writes the number to `destroy`: there is no file for swapoff(2)."""
-        try:
-            with naming(active.area.name):
-                kernel.write_attribute(f"/{_DIRECTORY}/destroy", str(_number(active.area)))
-        except OSError as error:
-            if error.errno == errno.EBUSY:
-                raise Busy("is in use for hibernation", path=active.area.name) from None
-            raise
+        with naming(active.area.name):
+            kernel.write_attribute(f"/{_DIRECTORY}/destroy", str(_number(active.area)))
         rundir.remove_record(active.area.name)
 
     def recover(self) -> None:

@@ -59,9 +59,7 @@ def _read(path: str) -> bootcheck.System:
 
 def _ghosts(system: bootcheck.System, specs: tuple[str, ...]) -> list[fstab.Line]:
     """The lines of all ghosts, or of those that `specs` names."""
-    from .. import bootcheck
-
-    lines = list(bootcheck.iter_ghosts(system))
+    lines = system.ghost_lines
     for spec in specs:
         if not any(_is_for(line, spec) for line in lines):
             raise NotFound(f"no ghost of {system.path}", path=spec)

@@ -92,11 +92,12 @@ def command(
     )
     if page_size != sizes.page_size():
         report.warn(file, f"this kernel has pages of {sizes.page_size()} bytes: it will not take the area")
-    needed = kernel.slot_memory(new.pages)
-    if needed * _SLOT_MEMORY_SHARE > sizes.ram_bytes():
+    needed = kernel.slot_memory(new.pages, sizes.ram_bytes() // _SLOT_MEMORY_SHARE)
+    if needed.exceeds is not False:
+        takes = "takes about" if needed.exceeds else "may take"
         report.warn(
             file,
-            f"activating it takes about {sizes.human(needed, ' ', 'iB')} of kernel memory, "
+            f"activating it {takes} {sizes.human(needed.size, ' ', 'iB')} of kernel memory, "
             f"more than {100 // _SLOT_MEMORY_SHARE} % of what this machine has",
         )
     request = ghostwrite.Request(new, force, if_needed, keep_uuid=uuid is None, keep_label=label is None)

@@ -239,10 +239,10 @@ def _warn_priority(path: str, request: activation.Request, fstab_path: str) -> N
     if not own.area.is_ghost:
         return
     active = {os.path.realpath(one.area.name) for one in actives}
-    later = [
+    others = [
         line.spec
         for line in lines
         if line.spec is not None and line.spec.startswith("/") and os.path.realpath(line.spec) not in active
-        if line.option("pri") is None and not line.has_option("noauto")
+        if line.option("pri") is None and not line.has_option("noauto") and not fstab.declares_ghost(line)
     ]
-    activation.warn_automatic_priority(path, later)
+    activation.warn_automatic_priority(path, others)

@@ -7,7 +7,7 @@ import os
 
 import click
 
-from .. import areas, backends, lookup, output, plan, swaps, zswap
+from .. import areas, backends, capacity, lookup, output, plan, report, swaps, zswap
 from ..errors import Denied, NotFound, UsageError
 from ..output import Column
 from ..report import escape
@@ -19,7 +19,7 @@ _COLUMNS: tuple[Column[plan.Alternative], ...] = (
     Column("POOL", "the same in bytes", lambda row: row.pool, "size"),
     Column("HOLDS", "pages that a full pool holds", lambda row: row.holds, "size"),
     Column("SIZE", "what to declare", lambda row: row.size, "size"),
-    Column("SLOTS", "kernel memory for it, at once", lambda row: row.slots, "size"),
+    Column("SLOTS", "kernel memory for it, at once, at most", lambda row: row.slots, "size"),
     Column("LEFT", "memory beside a full pool", lambda row: row.left, "size"),
 )
 
@@ -59,14 +59,21 @@ def command(
     chosen, percents = plan.percents(state, pool_percent)
     total = plan.memory()
     path = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
-    own = next((area for area in every if areas.look_at(area).ghost == path), None)
+    active = next((one for one in map(areas.look_at, every) if one.ghost == path), None)
+    own = active and active.area
     others = [area for area in every if area != own]
     promised = sum(area.size for area in others if area.is_ghost)
     rows = plan.alternatives(total, percents, found.value, promised)
     choice = next(row for row in rows if row.percent == chosen)
     prio = plan.priority(own, others)
     fallback = _fallback()
-    commands = plan.commands(choice, path, prio, state, active=own is not None, fallback=fallback)
+    commands = plan.commands(
+        choice, path, prio, state, own=own, backend=active and active.backend, fallback=fallback
+    )
+    for short in capacity.overcommitted(every, state):
+        # of the ghost that is planned, the commands are below
+        fix = None if short.ghost == own else short.fix(areas.look_at(short.ghost).ghost)
+        report.warn(short.ghost.name, short.problem(), fix)
     line, past = plan.fstab_line(choice, path, prio, fallback), plan.past(others, prio)
     if as_json:
         document = {

@@ -23,13 +23,13 @@ Describe = Callable[[list[swaps.Area]], list[str]]
 
 _BAR = 30
 _RATES = {
-    "swap in": ("pswpin", "zswpin"),
-    "swap out": ("pswpout", "zswpout"),
-    "zswap in": ("zswpin",),
-    "zswap out": ("zswpout",),
-    "written back": ("zswpwb",),
+    "device in": "pswpin",
+    "device out": "pswpout",
+    "zswap in": "zswpin",
+    "zswap out": "zswpout",
+    "written back": "zswpwb",
 }
-"""Counters of /proc/vmstat, in pages, that make up a rate."""
+"""Counters of /proc/vmstat, in pages. What zswap takes or gives goes to no device and comes from none."""
 
 # a save of the screen and its return, as xterm and all that follow it know them
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -49,10 +49,9 @@ class Snapshot(NamedTuple):
     def rates(self, before: Snapshot) -> Iterator[tuple[str, int]]:
         """Names and bytes a second since `before`, of what this kernel counts."""
         seconds = max(self.when - before.when, 0.001)
-        for name, counters in _RATES.items():
-            known = [counter for counter in counters if counter in self.pages and counter in before.pages]
-            if known:
-                pages = sum(self.pages[counter] - before.pages[counter] for counter in known)
+        for name, counter in _RATES.items():
+            if counter in self.pages and counter in before.pages:
+                pages = self.pages[counter] - before.pages[counter]
                 yield name, int(pages * page_size() / seconds)
 
 
