@@ -40,11 +40,13 @@ $(VENV)/.done: pyproject.toml
 demo: venv
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh tools/demo.sh
 
-# what needs the machine for itself comes alone, after the rest
 FAST := tests/unit tests/commands $(sort $(wildcard tests/test_*.py))
+SIDE_BY_SIDE := $(FAST) tests/lint tests/docs
 
-test: test-fast
-	$(PY) -m pytest $(addprefix --ignore=,$(FAST))
+# what needs the machine for itself comes alone, after the rest
+test: venv
+	$(PY) -m pytest -n $$(nproc) $(SIDE_BY_SIDE)
+	$(PY) -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
 
 test-fast: venv
 	$(PY) -m pytest -n $$(nproc) $(FAST)

@@ -291,8 +291,9 @@ def _check_priority(machine: Machine) -> Iterator[Finding]:
     found = False
     ordinary = [one.area for one in machine.actives if one.backend is None and one.area.is_ordinary]
     # where a ghost gets pages that it cannot keep, what is wrong is its size
-    short = [one.ghost for one in capacity.overcommitted(machine.areas, machine.state)]
-    for ghost in machine.active_ghosts:
+    ghosts = machine.active_ghosts
+    short = [one.ghost for one in capacity.overcommitted(machine.areas, machine.state)] if ghosts else []
+    for ghost in ghosts:
         above = [area for area in ordinary if area.prio > ghost.area.prio]
         if _is_overflow(machine, above):
             above = []
