@@ -134,7 +134,8 @@ class Overcommitted(NamedTuple):
         words += [f"has {same} {beside}"] if beside else []
         return (
             f"{' and '.join(words)} and declares more than zswap's pool can hold (about "
-            f"{human(self.holds, ' ', 'iB')}): once the pool is full, nothing more is swapped, nor to them"
+            f"{human(self.holds, ' ', 'iB')}): once the pool is full, nothing more is swapped, "
+            "not even to them"
         )
 
     def fix(self, path: str | None) -> str:

@@ -24,6 +24,7 @@ def deferred(interrupted: Callable[[], None] | None = None) -> Iterator[None]:
     """Within the block a signal that would end the program is noted in `arrived`; at its end it takes effect.
 
     Before that, `interrupted` is called, unless the block has raised an exception.
+
     By handlers, not by a mask: a mask holds for one thread only, and the kernel would give the signal to
     another. A system call that the signal ends returns EINTR, so swapoff(2) can still be given up.
     """

@@ -98,7 +98,8 @@ class GuestItem(pytest.Item):
         self.kernel, self.guest_function = kernel, guest_function
 
     def runtest(self) -> None:
-        require("vm", f"linux-{self.kernel.rpartition('-')[2]}")
+        _, series = lab.split(self.kernel)
+        require("vm", f"linux-{series}")
         self.judge(run_guest(self.path, self.kernel))
 
     def judge(self, run: GuestRun) -> None:

@@ -161,18 +161,24 @@ def lack(series: str) -> str | None:
     return _read(_why_lacking(series)) or f"no kernels in {CACHE}: run `make test-vm`"
 
 
+def split(kernel: str) -> tuple[str, str]:
+    """The flavour and the series of a kernel."""
+    flavour, _, series = kernel.rpartition("-")
+    return flavour, series
+
+
 def _config(series: str) -> tuple[Path, Path]:
     return HERE / "kernel/config", HERE / "kernel" / series / "config"
 
 
 def _patches(kernel: str) -> list[Path]:
-    flavour, _, series = kernel.rpartition("-")
+    flavour, series = split(kernel)
     return [HERE / "kernel" / series / name for name in FLAVOURS[flavour]]
 
 
 def image_path(kernel: str) -> Path:
     """Where the cache has this kernel, once it is built; without a source package, where nothing is."""
-    series = kernel.rpartition("-")[2]
+    _, series = split(kernel)
     package = _source_package(series)
     digest = hashlib.sha256(package.name.encode() if package else b"")
     for path in (*_config(series), *_patches(kernel)):
@@ -229,7 +235,7 @@ def _unpack(package: Path, source: Path) -> None:
 
 
 def _build_kernel(kernel: str, package: Path, image: Path) -> None:
-    flavour, _, series = kernel.rpartition("-")
+    flavour, series = split(kernel)
     source, objects = (CACHE / f"{name}-{series}" for name in ("source", "objects"))
     whole = source / ".whole"
     if _read(whole) != package.name:

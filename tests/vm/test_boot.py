@@ -68,7 +68,8 @@ class Booted(NamedTuple):
 
 
 def boot(kernel: str, directory: Path, number: int, fstab: bytes, after: str = "") -> Booted:
-    require("vm", f"linux-{kernel.rpartition('-')[2]}")
+    _, series = lab.split(kernel)
+    require("vm", f"linux-{series}")
     tree, share = directory / "tree", directory / f"share{number}"
     share.mkdir()
     (tree / "etc").mkdir(parents=True, exist_ok=True)

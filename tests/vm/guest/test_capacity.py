@@ -38,9 +38,6 @@ def swap_free() -> int:
     return int(line.split()[1]) << 10
 
 
-WORKLOAD_MIB = 700
-
-
 def test_the_verdict_turns_before_the_machine_stalls() -> None:
     """A ghost of 1 GiB on a pool of a fifth of 512 MiB: little is left long before SwapFree says so."""
     prepare("1G", 10)
