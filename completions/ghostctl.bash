@@ -134,7 +134,8 @@ _ghostctl_on() {
     case $prev in
     -p | --priority) __ghostctl_words '-1 0 1 10 100 32767' ;;
     -o | --options)
-        __ghostctl_list 'pri= discard discard=once discard=pages nofail x-ghost.fallback= x-ghost.zswap'
+        __ghostctl_list 'pri= discard discard=once discard=pages nofail x-ghost.compressor= x-ghost.fallback=
+            x-ghost.memory-limit= x-ghost.zswap'
         ;;
     -T | --fstab) __ghostctl_files ;;
     --backend) __ghostctl_words 'auto file ghostswap xswap zram' ;;
@@ -162,19 +163,19 @@ _ghostctl_off() {
 _ghostctl_status() {
     case $prev in
     -o | --output)
-        __ghostctl_list 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST PAGES BACKING'
+        __ghostctl_list 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST STORED MEMORY RATIO LIMIT ROOM PAGES BACKING'
         ;;
     --type) __ghostctl_list 'ghost file partition xswap' ;;
     *)
         __ghostctl_options '-L --label -U --uuid -o --output --output-all --type --noheadings --raw --bytes
-            --zswap --no-zswap --watch --openmetrics --json' && __ghostctl_active_area
+            --zswap --no-zswap --watch --openmetrics --prometheus --json' && __ghostctl_active_area
         ;;
     esac
 }
 
 _ghostctl_doctor() {
     case $prev in
-    --require) __ghostctl_words 'ghost ghostswap xswap zram zswap' ;;
+    --require) __ghostctl_words 'ghost ghostswap xswap zram zswap room' ;;
     --explain)
         __ghostctl_words 'kernel zswap pool size slots page-size holes permissions header active priority
             fstab resume swappiness cgroup'
@@ -240,10 +241,12 @@ _ghostctl_fstab_add() {
     -L | --label) ;;
     -U | --uuid) __ghostctl_words 'clear random time' ;;
     --fallback) __ghostctl_list 'skip file ghostswap xswap zram' ;;
+    --compressor) __ghostctl_words "$__ghostctl_compressors" ;;
+    --memory-limit) __ghostctl_words "$__ghostctl_sizes" ;;
     -T | --fstab) __ghostctl_files ;;
     *)
-        __ghostctl_options '-s --size -p --priority -L --label -U --uuid --nofail --noauto --fallback --zswap
-            --now -n --dry-run -T --fstab' && __ghostctl_files
+        __ghostctl_options '-s --size -p --priority -L --label -U --uuid --nofail --noauto --fallback
+            --compressor --memory-limit --zswap --now -n --dry-run -T --fstab' && __ghostctl_files
         ;;
     esac
 }

@@ -64,10 +64,10 @@ function __ghostctl_list
 end
 
 set -l sizes 'ram ram/2 50% 1G 4G 16G 64G'
-set -l columns 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST PAGES BACKING'
+set -l columns 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST STORED MEMORY RATIO LIMIT ROOM PAGES BACKING'
 set -l compressors '{lz4,lz4hc,lzo,lzo-rle,zstd,deflate,842}'
 set -l checks 'kernel zswap pool size slots page-size holes permissions header active priority fstab resume swappiness cgroup'
-set -l fstab_options 'pri= discard discard=once discard=pages nofail x-ghost.fallback= x-ghost.zswap'
+set -l fstab_options 'pri= discard discard=once discard=pages nofail x-ghost.compressor= x-ghost.fallback= x-ghost.memory-limit= x-ghost.zswap'
 
 complete -c ghostctl -f
 complete -c ghostctl -s h -l help -d 'Show how it is used'
@@ -169,11 +169,12 @@ complete -c ghostctl -n '__ghostctl_in status' -l zswap -d 'Show zswap below the
 complete -c ghostctl -n '__ghostctl_in status' -l no-zswap -d 'Do not show zswap'
 complete -c ghostctl -n '__ghostctl_in status' -l watch -d 'Live view'
 complete -c ghostctl -n '__ghostctl_in status' -l openmetrics -d 'Print OpenMetrics text'
+complete -c ghostctl -n '__ghostctl_in status' -l prometheus -d 'Print the older text format'
 complete -c ghostctl -n '__ghostctl_in status' -l json -d 'Print one JSON object'
 
 # doctor
 complete -c ghostctl -n '__ghostctl_in doctor' -l probe -d 'Activate a throw-away ghost to know'
-complete -c ghostctl -n '__ghostctl_in doctor' -l require -x -a 'ghost ghostswap xswap zram zswap' -d 'For scripts'
+complete -c ghostctl -n '__ghostctl_in doctor' -l require -x -a 'ghost ghostswap xswap zram zswap room' -d 'For scripts'
 complete -c ghostctl -n '__ghostctl_in doctor' -l explain -x -a "$checks" -d 'Say what a check is about'
 complete -c ghostctl -n '__ghostctl_in doctor' -l strict -d 'Treat warnings as errors'
 complete -c ghostctl -n '__ghostctl_in doctor' -l json -d 'Print one JSON object'
@@ -227,6 +228,8 @@ complete -c ghostctl -n '__ghostctl_in fstab add' -l nofail -d 'Boot quietly wit
 complete -c ghostctl -n '__ghostctl_in fstab add' -l noauto -d 'Do not activate it in the boot'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l fallback -x -a '(__ghostctl_list skip file ghostswap xswap zram)' \
     -d 'For a kernel without ghosts'
+complete -c ghostctl -n '__ghostctl_in fstab add' -l compressor -x -a "$compressors" -d 'Of zram'
+complete -c ghostctl -n '__ghostctl_in fstab add' -l memory-limit -x -a "$sizes" -d 'Memory that zram may take'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l zswap -d 'Turn zswap on in the boot'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l now -d 'Make and activate it now as well'
 complete -c ghostctl -n '__ghostctl_in fstab add' -s n -l dry-run -d 'Write nothing'

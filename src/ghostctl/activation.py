@@ -66,13 +66,12 @@ def _activate(file: File, have: Header, request: Request) -> None:
         _refuse_active(file, actives)
         try:
             if file.is_ghost:
-                in_zswap = _activate_ghost(file, have, request).needs_zswap
+                _activate_ghost(file, have, request)
             else:
-                in_zswap = False
                 _activate_ordinary(file, have, request)
         except PermissionError as error:
             raise _why_denied(file, error, len(actives)) from None
-        if in_zswap or any(one.area.is_ghost for one in actives):
+        if file.is_ghost or any(one.backend is not None for one in actives):
             _warn_order(file)
 
 
@@ -142,8 +141,7 @@ def _why_invalid(file: File) -> str:
     return "the kernel's log (dmesg) may say more"
 
 
-def _activate_ghost(file: File, have: Header, request: Request) -> backends.Backend:
-    """Makes the ghost active, and returns what did."""
+def _activate_ghost(file: File, have: Header, request: Request) -> None:
     _check_header(file, request.force)
     _warn_permissions(file)
     first = "file" if request.backend == "auto" else request.backend
@@ -165,7 +163,7 @@ def _activate_ghost(file: File, have: Header, request: Request) -> backends.Back
             if refusal.hint:
                 # not for want of ghosts in the kernel: the user can do something about it
                 report.warn(file.path, f"{refusal.what}: active by {name} instead", refusal.hint)
-        return backend
+        return
     raise _refusal(file, refusals, names)
 
 
@@ -276,15 +274,22 @@ def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Itera
 
 
 def _warn_order(file: File) -> None:
-    """Warns of ordinary areas that a ghost keeps from being used, when the new area is one of either kind."""
+    """Warns of what keeps the new area, or because of it others, from being used as it should be."""
     from . import capacity
 
-    now = areas.read()
+    now, state = areas.read(), zswap.read_or_unknown()
     own = areas.active(file, now)
-    for found in capacity.overcommitted([one.area for one in now], zswap.read_or_unknown()):
-        if own is not None and own.area in (found.ghost, *found.kept):
-            path = next((one.ghost for one in now if one.area == found.ghost), None)
-            report.warn(path or found.ghost.name, found.problem(), found.fix(path))
+    if own is None:
+        return
+    for one in capacity.broken(capacity.held(now, state), capacity.ordinary(now), state):
+        if one.found.kept and own.area in (one.held.area, *one.found.kept):
+            report.warn(one.held.ghost or one.held.area.name, one.problem, one.hint)
+    for held in capacity.doubled(capacity.held([own], state), state):
+        report.warn(
+            held.ghost or held.area.name,
+            f"zswap is on, in front of {held.area.name}: pages are compressed twice, or never come to it",
+            capacity.undouble(held, now),
+        )
 
 
 def warn_automatic_priority(path: str, others: Sequence[str]) -> None:

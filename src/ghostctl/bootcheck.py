@@ -11,7 +11,7 @@ from typing import NamedTuple
 from . import areas, backends, capacity, fstab, generator, ghostfile, kernel, lookup, sizes, zswap
 from .areas import Active
 from .errors import Denied, Error, NotFound, SizeError
-from .report import describe, quote
+from .report import describe, quote, trace
 from .swaps import Area
 
 GENERATOR = "ghostctl-generator"
@@ -22,6 +22,8 @@ GENERATOR_DIRECTORIES = (
     "/usr/lib/systemd/system-generators",
 )
 """Where systemd looks, first come first served (systemd.generator(7))."""
+
+ACTIVE, ONLY_ROOT = "active", "only root can tell"
 
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "sshfs", "9p", "afs"})
 _LATE_OPTIONS = ("_netdev", "noauto", "x-systemd.automount")
@@ -91,19 +93,37 @@ class System:
         return [Area(name, "file", 0, 0, prio) for name, prio in found.values()]
 
     @cached_property
-    def short(self) -> dict[str, capacity.Overcommitted]:
-        """By spec, the ghosts of fstab that promise more than zswap's pool holds and keep others from use."""
-        state = self.zswap
-        if state is None:
-            return {}
-        ghosts = [
-            Area(str(line.spec), "ghost", size >> 10, 0, _priority(line))
+    def short(self) -> dict[str, tuple[capacity.Overcommitted, str]]:
+        """By spec, the ghosts of fstab that declare more than their pool may take, and its name."""
+        lines = {
+            str(line.spec): line
             for line in self.ghost_lines
-            if not line.has_option("noauto")
-            if (size := _declared(line, self)) is not None and not _is_by_zram(line, self)
+            if not line.has_option("noauto") and _declared(line, self) is not None
+        }
+        ghosts = [
+            Area(spec, "ghost", (_declared(line, self) or 0) >> 10, 0, _priority(line))
+            for spec, line in lines.items()
         ]
-        found = capacity.overcommitted([*ghosts, *self.ordinary], state._replace(enabled=True))
-        return {one.ghost.name: one for one in found}
+        found = {}
+        own = [ghost for ghost in ghosts if _is_by_zram(lines[ghost.name], self)]
+        for ghost in own:
+            limit = _memory_limit(lines[ghost.name])
+            most = min(limit or self.memory, self.memory)
+            target = capacity.zram_limit(limit, self.memory)
+            for one in capacity.overcommitted([ghost], self.ordinary, most, target):
+                found[ghost.name] = one, "zram"
+        state = self.zswap
+        if state is None or state.pool_limit is None:
+            return found
+        shared = [ghost for ghost in ghosts if ghost not in own]
+        target = zswap.pool_limit(capacity.pool_percent(state.max_pool_percent), self.memory)
+        for one in capacity.overcommitted(shared, self.ordinary, state.pool_limit, target):
+            found[one.ghost.name] = one, "zswap"
+        return found
+
+    @cached_property
+    def memory(self) -> int:
+        return kernel.read_meminfo(os.path.join(self.root, "proc/meminfo")).get("MemTotal", 0)
 
     @cached_property
     def mounts(self) -> list[fstab.Line]:
@@ -164,7 +184,7 @@ def state(line: fstab.Line, system: System) -> str:
     except (FileNotFoundError, NotFound):
         return "missing"
     except (PermissionError, Denied):
-        return "only root can tell"
+        return ONLY_ROOT
     except (OSError, Error) as error:
         return describe(error)
     try:
@@ -173,7 +193,23 @@ def state(line: fstab.Line, system: System) -> str:
         return "ready"
     except Error as error:
         return error.what
-    return "active"
+    return ACTIVE
+
+
+def count(path: str, actives: Sequence[Active]) -> tuple[int, int] | None:
+    """How many ghosts a fstab has active at every boot, and how many of them are not active now.
+
+    None when it cannot be read, or when only root can tell.
+    """
+    try:
+        system = System(fstab.read(path), actives, path)
+        states = [state(line, system) for line in system.ghost_lines if not line.has_option("noauto")]
+    except FileNotFoundError:
+        return 0, 0
+    except (OSError, Error) as error:
+        trace(describe(error))
+        return None
+    return None if ONLY_ROOT in states else (len(states), len(states) - states.count(ACTIVE))
 
 
 def iter_problems(line: fstab.Line, system: System) -> Iterator[Problem]:
@@ -354,12 +390,36 @@ def _check_priority(line: fstab.Line, system: System) -> Iterator[Problem]:
     elif beside:
         yield Problem("priority", "warning", f"used in turn with {beside}, of the same priority")
     try:
-        short = system.short.get(str(line.spec))
+        found = system.short.get(str(line.spec))
     except (OSError, Error):
         return  # what is wrong with zswap is another problem
-    if short is not None:
-        fits = f"x-ghost.size={short.fits >> 20}M, or " if short.fits else ""
-        yield Problem("pool", "warning", short.problem(), f"{fits}{short.fix(None)}")
+    if found is not None and found[0].kept:
+        short, pool = found
+        yield Problem("pool", "warning", short.problem(pool), _smaller(line, short, pool, system))
+
+
+def _smaller(line: fstab.Line, short: capacity.Overcommitted, pool: str, system: System) -> str:
+    """What gives a ghost and its pool the same limit."""
+    hints = []
+    if pool == "zswap":
+        now = system.zswap.max_pool_percent if system.zswap is not None else None
+        percent = capacity.pool_percent(now)
+        if percent != now:
+            hints.append(f"ghostctl zswap set max_pool_percent={percent} --persist")
+    else:
+        limit = capacity.zram_limit(_memory_limit(line), system.memory)
+        hints.append(f"x-ghost.memory-limit={limit >> 20}M")
+    if short.share is not None:
+        hints.append(f"x-ghost.size={short.share >> 20}M")
+    return " and ".join(hints)
+
+
+def _memory_limit(line: fstab.Line) -> int | None:
+    """Bytes of x-ghost.memory-limit; None without one, or with one that makes no sense."""
+    try:
+        return sizes.parse(line.option("x-ghost.memory-limit") or "") or None
+    except SizeError:
+        return None
 
 
 def _check_mount(line: fstab.Line, system: System) -> Iterator[Problem]:

@@ -1,12 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What ghosts can really hold: the slots they declare are one thing, the room in zswap's pool another."""
+"""What active ghosts can really hold: the slots they declare are one thing, the room in memory another.
+
+The pages of a ghost live compressed in a pool: zswap's, or that of the zram device that it is active through.
+A page that a full pool refuses keeps its slot and stays in memory, and the kernel tries no other area for it.
+So the slots of a ghost must run out before its pool is full. They do, however badly pages compress, where the
+ghosts in a pool declare no more than the pool may take.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from .report import quote, trace
+from . import kernel, zswap
+from .errors import Error
+from .mmstat import read_mm_stat
+from .report import describe, quote, trace
 from .sizes import MAX_PAGES, human, page_size
 from .swaps import Area, zram_number
 from .zswap import Zswap
@@ -14,186 +24,425 @@ from .zswap import Zswap
 if TYPE_CHECKING:
     from .areas import Active
 
-ASSUMED_RATIO = 3.0
-"""Stored to pool bytes, taken where there is too little in zswap to measure it by."""
+POOL_PERCENT = 50
+"""The pool limit that is proposed, in percent of memory: room for a ghost, and memory beside a full one."""
+LEAST_PERCENT, MOST_PERCENT = 30, 90
+"""Limits in between, which somebody has chosen, are left as they are; 20 is the kernel's."""
 
-_MOST_BY_ZPOOL = {"zbud": 2.0, "z3fold": 3.0}
-"""These allocators keep at most so many compressed pages in one page."""
+NEARLY_FULL = 90
+"""Percent of its limit from which on a pool is as good as full."""
+
+DISABLE_ZSWAP = "ghostctl zswap set enabled=no --persist"
 
 _LEAST_STORED = 4 << 20
-"""Bytes in zswap below which their ratio says nothing about the next ones."""
+"""Bytes in a pool below which its ratio says nothing about the next pages."""
 
 
-class Capacity(NamedTuple):
-    """What the active ghosts promise and what zswap can keep of it, in bytes of uncompressed pages."""
+class Pool(NamedTuple):
+    """Memory that compressed pages live in. Sizes in bytes; None for what this kernel does not say."""
 
-    size: int
-    """What the ghosts declare, without their header pages."""
-    free: int
-    """Their free slots: what SwapFree of proc_meminfo(5) counts."""
-    room: int | None
-    """What zswap's pool can still take; None where this kernel does not say."""
-    holds: int | None
-    """What the pool holds when it is full."""
-    ratio: float
-    measured: bool
-    """Whether `ratio` is that of the pages in zswap, or assumed."""
+    name: str
+    """``zswap``, or that of a zram device."""
+    used: int | None
+    """Memory that it takes."""
+    stored: int | None
+    """The pages in it, before compression."""
+    limit: int | None
+    """The most that it may take; None also for a zram device without a limit."""
+    most: int | None
+    """The same, and all memory for a zram device without a limit; 0 with zswap off."""
 
     @property
-    def available(self) -> int | None:
-        """What the ghosts can really still take."""
-        return None if self.room is None else min(self.free, self.room)
+    def ratio(self) -> float | None:
+        """Stored bytes to memory; None while the pool is empty."""
+        return self.stored / self.used if self.stored and self.used else None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there is enough in it for its ratio to say something about the next pages."""
+        return self.ratio is not None and (self.stored or 0) >= _LEAST_STORED
+
+    @property
+    def rate(self) -> float:
+        """The ratio to reckon with: 1 where it is not measured."""
+        return (self.ratio or 1) if self.is_measured else 1
+
+    @property
+    def room(self) -> int | None:
+        """Bytes of pages that it can still take, at the `rate`."""
+        if self.most is None or (self.used is None and self.most):
+            return None
+        used = self.used or 0
+        if not self.is_measured:
+            # what an allocator takes besides is little beside what is to come
+            used = min(used, self.stored or 0)
+        return int(max(self.most - used, 0) * self.rate)
+
+    @property
+    def fill(self) -> int | None:
+        """Memory in percent of the most that it may take."""
+        return None if self.used is None or not self.most else 100 * self.used // self.most
+
+
+class Held(NamedTuple):
+    """An active area whose pages live in a pool."""
+
+    area: Area
+    pool: Pool
+    ghost: str | None = None
+    """Where its ghost was when it became active; None when that is not known."""
+    backend: str | None = None
+    """None for a zram device that was made for no ghost."""
+
+    @property
+    def free(self) -> int:
+        """Free slots, in bytes: what SwapFree of proc_meminfo(5) counts."""
+        return self.area.size - self.area.used
+
+    @property
+    def room(self) -> int | None:
+        """Bytes of pages that it can really still take; of areas with the same pool, each alone."""
+        return None if self.pool.room is None else min(self.free, self.pool.room)
+
+    @property
+    def is_ghost(self) -> bool:
+        """False for a zram device that was made for no ghost."""
+        return self.backend is not None or self.area.is_ghost
+
+
+class Total(NamedTuple):
+    """All ghosts together, each pool counted once. Bytes; None where it is not known of one of them."""
+
+    size: int
+    used: int
+    stored: int | None
+    memory: int | None
+    limit: int | None
+    room: int | None
+
+    @property
+    def free(self) -> int:
+        """Free slots: what SwapFree of proc_meminfo(5) promises."""
+        return self.size - self.used
+
+    @property
+    def ratio(self) -> float | None:
+        """Stored bytes to memory; None while the pools are empty."""
+        return self.stored / self.memory if self.stored and self.memory else None
 
     @property
     def is_short(self) -> bool:
-        """True when the free slots promise more than the pool can take."""
+        """True when the free slots promise more than the pools can take."""
         return self.room is not None and self.room < self.free
 
-    def verdict(self) -> str:
-        """One line for people."""
-        if self.room is None:
-            return f"{human(self.free)} free in ghosts; this kernel does not say how full zswap's pool is"
-        if not self.is_short:
-            return f"{human(self.free)} free in ghosts, and zswap's pool can take it ({self._at()})"
-        if not self.holds:
-            return f"{human(self.free)} free in ghosts, but nothing can be swapped to them"
-        return (
-            f"{human(self.free)} free in ghosts, but zswap's pool can take {human(self.room)} more "
-            f"({self._at()}): after that nothing can be swapped to them"
-        )
 
-    def _at(self) -> str:
-        return f"at {self.ratio:.1f}:1, {'measured' if self.measured else 'assumed'}"
-
-
-def ratio(state: Zswap | None) -> tuple[float, bool]:
-    """The ratio to reckon with, and whether it is measured."""
-    if state is not None and state.ratio is not None and state.stored and state.stored >= _LEAST_STORED:
-        return state.ratio, True
-    zpool = state.zpool if state is not None and state.zpool else ""
-    return min(ASSUMED_RATIO, _MOST_BY_ZPOOL.get(zpool, ASSUMED_RATIO)), False
-
-
-def pool_holds(state: Zswap | None) -> int | None:
-    """Bytes of pages that a full pool holds at the `ratio`.
-
-    0 without zswap or with zswap off; None where the limit of the pool is not known.
-    """
+def zswap_pool(state: Zswap | None) -> Pool:
+    """zswap's pool; one that takes nothing without zswap, or with zswap off."""
     if state is None or state.enabled is False:
-        return 0
-    if state.pool_limit is None:
+        used, stored, limit = (state.pool, state.stored, state.pool_limit) if state else (None, None, None)
+        return Pool("zswap", used, stored, limit, 0)
+    return Pool("zswap", state.pool, state.stored, state.pool_limit, state.pool_limit)
+
+
+def zram_pool(number: int, root: str = "/") -> Pool:
+    """The memory behind a zram device: mm_stat, as zramctl(8) shows it."""
+    name, have = f"zram{number}", read_mm_stat(number, root)
+    if have is None:
+        return Pool(name, None, None, None, None)
+    memory = _memory(root)
+    most = min(filter(None, (have.mem_limit, memory)), default=None)
+    return Pool(name, have.mem_used_total, have.orig_data_size, have.mem_limit or None, most)
+
+
+def _memory(root: str) -> int | None:
+    try:
+        return kernel.read_meminfo(os.path.join(root, "proc/meminfo"))["MemTotal"]
+    except (OSError, KeyError) as error:
+        trace(describe(error) if isinstance(error, OSError) else f"no {error} in /proc/meminfo")
         return None
-    return int(state.pool_limit * ratio(state)[0])
 
 
-def measure(areas: Iterable[Area], state: Zswap | None) -> Capacity | None:
-    """The capacity of the ghosts among `areas`, with this state of zswap; None without an active ghost.
+def held(actives: Iterable[Active], state: Zswap | None, root: str = "/") -> list[Held]:
+    """Those of the areas whose pages live in a pool, with it; `state` is zswap's."""
+    found = []
+    shared = zswap_pool(state)
+    for one in actives:
+        number = zram_number(one.area)
+        if number is not None:
+            found.append(Held(one.area, zram_pool(number, root), one.ghost, one.backend))
+        elif one.backend is not None or one.area.is_ghost:
+            found.append(Held(one.area, shared, one.ghost, one.backend))
+    return found
 
-    ``min(free slots, (pool limit - pool used) * ratio)`` is its `available`.
-    """
-    ghosts = [area for area in areas if area.is_ghost]
+
+def by_pool(areas: Iterable[Held]) -> dict[str, list[Held]]:
+    """The areas of each pool, by its name."""
+    found: dict[str, list[Held]] = {}
+    for one in areas:
+        found.setdefault(one.pool.name, []).append(one)
+    return found
+
+
+def total(areas: Iterable[Held]) -> Total | None:
+    """The ghosts among the areas together; None without any."""
+    ghosts = [one for one in areas if one.is_ghost]
     if not ghosts:
         return None
-    at, measured = ratio(state)
-    holds = pool_holds(state)
-    room = holds
-    if state is not None and state.enabled:
-        if state.pool is None or state.pool_limit is None:
-            room = None
-        else:
-            room = int(max(state.pool_limit - state.pool, 0) * at)
-    size = sum(area.size for area in ghosts)
-    return Capacity(size, size - sum(area.used for area in ghosts), room, holds, at, measured)
+    pools = {one.pool.name: one.pool for one in ghosts}
+    rooms = [_room(group) for group in by_pool(ghosts).values()]
+    return Total(
+        sum(one.area.size for one in ghosts),
+        sum(one.area.used for one in ghosts),
+        _sum(pool.stored for pool in pools.values()),
+        _sum(pool.used for pool in pools.values()),
+        _sum(pool.limit for pool in pools.values()),
+        _sum(rooms),
+    )
 
 
-def recommended_size(holds: int) -> int:
-    """A size to declare, header page included, of which the slots run out before the pool does.
+def _room(group: Sequence[Held]) -> int | None:
+    """What areas of one pool can take together."""
+    room = group[0].pool.room
+    return None if room is None else min(room, sum(one.free for one in group))
 
-    What a pool `holds` is known at a ratio that the next pages need not have: a tenth stays free.
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    known = list(numbers)
+    return None if None in known else sum(filter(None, known))
+
+
+def alarm(group: Sequence[Held]) -> str | None:
+    """What is wrong with the pool of these areas when it is full, or takes nothing, before their slots are.
+
+    None while all is well. That is said from `NEARLY_FULL` percent on, or where the pool takes nothing.
     """
-    return min(holds * 9 // 10, MAX_PAGES * page_size()) >> 20 << 20
+    pool, free = group[0].pool, sum(one.free for one in group)
+    if pool.room is None or free <= pool.room:
+        return None
+    if not pool.most:
+        return f"takes nothing: {human(free)} of slots are free in vain"
+    if pool.fill is None or pool.fill < NEARLY_FULL:
+        return None
+    return f"{pool.fill}% full: {human(free - pool.room)} of slots are free in vain"
+
+
+def verdict(found: Total, ghosts: Sequence[Held]) -> str:
+    """One line for people: whether the free slots are as good as they look."""
+    free = f"{human(found.free)} free in ghosts"
+    if found.room is None:
+        return f"{free}; this kernel does not say how full their pool is"
+    measured = found.ratio if all(one.pool.is_measured for one in ghosts) else None
+    at = f"at {measured:.1f}:1" if measured else "whatever their ratio"
+    if not found.is_short:
+        return f"{free}, and memory can take it ({at})"
+    if not found.room:
+        return f"{free}, but nothing more can be swapped to them"
+    least = "" if measured else "at least "
+    return f"{free}, but memory can take {least}{human(found.room)} ({at}): after that, nothing"
+
+
+def net_room(actives: Iterable[Active], state: Zswap | None, root: str = "/") -> int:
+    """Bytes of memory that come free when as much as possible goes to these areas.
+
+    An ordinary area takes its free slots; one with a pool what that has room for, less the memory which that
+    takes: at a ratio of 1, or when it is not known, nothing.
+    """
+    actives = list(actives)
+    inside = held(actives, state, root)
+    net = sum(
+        one.area.size - one.area.used
+        for one in actives
+        if one.area.is_ordinary and one.area not in [other.area for other in inside]
+    )
+    for group in by_pool(inside).values():
+        net += int((_room(group) or 0) * (1 - 1 / max(group[0].pool.rate, 1)))
+    return net
+
+
+def doubled(areas: Iterable[Held], state: Zswap | None) -> list[Held]:
+    """The zram devices that zswap is in front of: what they get is compressed twice."""
+    if state is None or not state.enabled:
+        return []
+    return [one for one in areas if one.pool.name != "zswap"]
+
+
+def undouble(one: Held, actives: Iterable[Active]) -> str:
+    """The command that ends it, and the one for the other way out."""
+    down = f"ghostctl off {quote(one.ghost or one.area.name)}"
+    others = any(other.area != one.area and other.area.is_ordinary for other in actives)
+    return f"{DISABLE_ZSWAP}, or {down}" + (" and leave the other areas to zswap" if others else "")
+
+
+def pool_percent(now: int | None) -> int:
+    """The limit of zswap's pool to have, in percent of memory, where it is `now`."""
+    return now if now is not None and LEAST_PERCENT <= now <= MOST_PERCENT else POOL_PERCENT
+
+
+def zram_limit(now: int | None, memory: int) -> int:
+    """The memory limit to have for a zram device, in bytes, where it is `now`; 0 and None are no limit."""
+    if now and memory * LEAST_PERCENT <= now * 100 <= memory * MOST_PERCENT:
+        return now
+    return fitting(zswap.pool_limit(POOL_PERCENT, memory))
+
+
+def fitting(limit: int, others: int = 0) -> int:
+    """The size to declare in a pool of `limit` bytes beside `others`, header page included, in whole MiB."""
+    return min(max(limit - others, 0), MAX_PAGES * page_size()) >> 20 << 20
 
 
 class Overcommitted(NamedTuple):
-    """A ghost that promises more than zswap's pool holds, and what it keeps from being used."""
+    """A ghost of a pool that may take less than its ghosts declare."""
 
     ghost: Area
     kept: tuple[Area, ...]
-    """Ordinary areas of its priority and below."""
-    holds: int
-    """Bytes of pages that the pool holds."""
-    fits: int
-    """A size to declare for it, header page included, of which the slots run out before the pool does."""
+    """Ordinary areas of its priority and below, which the full pool keeps from being used."""
+    limit: int
+    """Bytes that the pool may take."""
+    share: int | None
+    """A size for it, header page included, with which the ghosts in the pool keep to the limit that is to be;
+    None where that limit is enough."""
 
-    def problem(self) -> str:
+    def problem(self, pool: str = "zswap") -> str:
         """What is wrong, for a message that names the ghost."""
         above = ", ".join(area.name for area in self.kept if area.prio < self.ghost.prio)
         beside = ", ".join(area.name for area in self.kept if area.prio == self.ghost.prio)
         same = "no priority, like" if self.ghost.prio < 0 else "the same priority as"
         words = [f"is above {above}"] if above else []
         words += [f"has {same} {beside}"] if beside else []
+        what = f"{' and '.join(words)} and declares" if words else "declares"
+        then = "not even to them" if words else "and the machine may hang"
+        of = "zswap's pool" if pool == "zswap" else f"the memory of {pool}"
         return (
-            f"{' and '.join(words)} and declares more than zswap's pool can hold (about "
-            f"{human(self.holds, ' ', 'iB')}): once the pool is full, nothing more is swapped, "
-            "not even to them"
-        )
-
-    def fix(self, path: str | None) -> str:
-        """What to do about it; `path` of the ghost file, None when it has none."""
-        if self.fits and path is not None:
-            return f"ghostctl resize --cycle {quote(path)} {self.fits >> 20}M"
-        return (
-            f"give {', '.join(area.name for area in self.kept)} a higher priority, with -p and pri= in fstab"
+            f"{what} more than {of} may take ({human(self.limit, ' ', 'iB')}): once that is full, "
+            f"nothing more is swapped, {then}"
         )
 
 
-def overcommitted(areas: Sequence[Area], state: Zswap | None) -> Iterator[Overcommitted]:
-    """The ghosts that cannot keep what they promise, with ordinary areas of no higher priority beside them.
+def overcommitted(
+    ghosts: Sequence[Area], ordinary: Sequence[Area], limit: int, target: int | None = None
+) -> list[Overcommitted]:
+    """The ghosts of one pool, each with its share of the limit, when they declare more than the `limit`.
 
-    The kernel goes on to those only when the slots of a ghost have run out, and uses areas of equal
-    priority in turn. A pool that is full before that stops them all: what a ghost does not take stays in
-    memory.
+    None where ordinary areas are above them all and none beside or below: those take the rest, and the ghosts
+    come last. `target` is what the limit is to be, where that is to be changed.
     """
-    found = measure(areas, state)
-    # with zswap off the size is not what is wrong
-    if found is None or not found.holds or found.size <= found.holds:
-        return
-    for ghost in (area for area in areas if area.is_ghost):
-        kept = tuple(area for area in areas if area.is_ordinary and area.prio <= ghost.prio)
-        if kept:
-            others = found.size - ghost.size
-            yield Overcommitted(ghost, kept, found.holds, recommended_size(max(found.holds - others, 0)))
+    declared = sum(ghost.size for ghost in ghosts)
+    if declared <= limit:
+        return []
+    kept = {ghost: tuple(area for area in ordinary if area.prio <= ghost.prio) for ghost in ghosts}
+    if any(zram_number(area) is None for area in ordinary) and not any(kept.values()):
+        return []
+    target = limit if target is None else target
+
+    def share(ghost: Area) -> int | None:
+        return None if declared <= target else fitting(target * ghost.size // declared)
+
+    return [Overcommitted(ghost, kept[ghost], limit, share(ghost)) for ghost in ghosts]
 
 
-def room(actives: Iterable[Active], state: Zswap | None, available: int) -> int:
-    """Bytes of pages that these areas can really take, with so many bytes of memory `available`.
+class Broken(NamedTuple):
+    """A ghost that breaks the rule, and the commands that mend it."""
 
-    A ghost what zswap's pool has room for, a zram device what its memory limit leaves, others what is free.
+    held: Held
+    found: Overcommitted
+    fix: tuple[str, ...]
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, for a message that names the ghost."""
+        return self.found.problem(self.held.pool.name)
+
+    @property
+    def hint(self) -> str:
+        """What to do, on one line."""
+        names = ", ".join(area.name for area in self.found.kept)
+        return " && ".join(self.fix) or f"give {names or 'another area'} a higher priority"
+
+
+def broken(
+    areas: Iterable[Held], ordinary: Sequence[Area], state: Zswap | None, root: str = "/"
+) -> list[Broken]:
+    """The ghosts among `areas` that declare more than their pool may take, and keep others from being used.
+
+    `ordinary` are all areas with storage, zram devices among them. With zswap off it is not the size that is
+    wrong, and the limit of its pool is what counts.
     """
-    total = 0
-    ghosts = []
-    for one in actives:
-        area = one.area
-        if area.is_ghost:
-            ghosts.append(area)
-        elif (number := zram_number(area)) is not None:
-            total += min(area.size - area.used, _zram_room(number, available))
-        else:
-            total += area.size - area.used
-    found = measure(ghosts, state)
-    if found is not None:
-        total += found.free if found.available is None else found.available
-    return total
+    found = []
+    for group in by_pool(one for one in areas if one.is_ghost).values():
+        limit = limit_of(group[0].pool)
+        if limit is None:
+            continue
+        target, settings = _target(group[0].pool, state, root)
+        ghosts = [one.area for one in group]
+        others = [area for area in ordinary if area not in ghosts]
+        # none or all of them
+        for one, over in zip(group, overcommitted(ghosts, others, limit, target), strict=False):
+            found.append(Broken(one, over, (*settings, *_commands(one, over.share, target))))
+    return found
 
 
-def _zram_room(number: int, available: int) -> int:
-    """What a zram device can store at the ratio of what it has; nothing where sysfs does not say."""
-    # Documentation/admin-guide/blockdev/zram.rst: orig_data_size compr_data_size mem_used_total mem_limit ...
-    try:
-        with open(f"/sys/block/zram{number}/mm_stat", encoding="ascii") as file:
-            stored, _, used, limit, *_ = map(int, file.read().split())
-    except (OSError, ValueError) as error:
-        trace(f"zram{number}: {error}")
-        return 0
-    memory = min(available, max(limit - used, 0)) if limit else available
-    return memory * max(stored, used) // used if used else memory
+def limit_of(pool: Pool) -> int | None:
+    """What the ghosts in a pool may declare together, in bytes; None where it is not known."""
+    return pool.limit if pool.name == "zswap" else pool.most
+
+
+def ordinary(actives: Iterable[Active]) -> list[Area]:
+    """The areas with storage, zram devices among them."""
+    return [one.area for one in actives if one.area.is_ordinary]
+
+
+def _target(pool: Pool, state: Zswap | None, root: str) -> tuple[int, list[str]]:
+    """What the limit of a pool is to be, and the commands that make it so, for zswap's."""
+    if pool.name != "zswap":
+        return zram_limit(pool.limit, _memory(root) or pool.most or 0), []
+    now = state.max_pool_percent if state is not None else None
+    percent = pool_percent(now)
+    if percent == now or not now or pool.limit is None:
+        return pool.limit or 0, []
+    memory = _memory(root)
+    target = zswap.pool_limit(percent, memory) if memory else pool.limit
+    return target, [f"ghostctl zswap set max_pool_percent={percent} --persist"]
+
+
+def _commands(one: Held, share: int | None, limit: int) -> list[str]:
+    """What gives a ghost its share, and a zram device its limit; nothing where the file is not known."""
+    if one.ghost is None:
+        return []
+    if one.pool.name == "zswap":
+        return [] if share is None else [f"ghostctl resize --cycle {quote(one.ghost)} {share >> 20}M"]
+    # no more than it can need, in whole MiB
+    needed = -(-(one.area.size + page_size()) >> 20) << 20
+    return again(one, one.ghost, one.area.prio, share, min(limit, needed))
+
+
+def again(one: Held, path: str, prio: int, size: int | None, limit: int | None) -> list[str]:
+    """The commands that take an active ghost down and make it active as it was.
+
+    But with the priority `prio`, with the memory `limit` of a zram device, and with another `size` if given.
+    """
+    quoted = quote(path)
+    lines = [f"ghostctl off {quoted}"]
+    if size is not None:
+        lines.append(f"ghostctl resize {quoted} {size >> 20}M")
+    return [*lines, " ".join(("ghostctl on", *_options(one, prio, limit), quoted))]
+
+
+def _options(one: Held, prio: int, limit: int | None) -> Iterator[str]:
+    if one.backend not in (None, "file"):
+        yield f"--backend {one.backend}"
+    if one.backend == "zram":
+        from . import backends
+        from .areas import Active
+
+        try:
+            have = backends.get("zram").options(Active(one.area, one.area.name))
+        except (Error, OSError) as error:
+            trace(describe(error))
+            have = backends.Options()
+        if have.compressor is not None:
+            yield f"--compressor {have.compressor}"
+        limit = have.memory_limit if limit is None else limit
+        if limit:
+            yield f"--memory-limit {f'{limit >> 20}M' if limit % (1 << 20) == 0 else limit}"
+    if prio >= 0:
+        yield f"-p {prio}"

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from . import backends, capacity, fstab, generator, kernel, lookup, plan, report, sizes
+from . import backends, capacity, fstab, generator, kernel, lookup, plan, sizes, zswap
 from .areas import Active
 from .errors import Error, NotAGhost, SizeError
 from .machine import Ghost, Machine
@@ -20,10 +20,10 @@ Status = Literal["OK", "WARN", "FAIL"]
 
 LEAST_POOL_PERCENT = 10
 """A smaller pool is hardly worth the slots of a ghost; the kernel's default is 20."""
-_POOL_PERCENT = 20
-_NEARLY_FULL = 90
+_LEAST_THRESHOLD = 50
+"""Of accept_threshold_percent, which is 90 by default: a full pool that takes pages again only when it is
+nearly empty takes none for long."""
 _SLOT_MEMORY_SHARE = 10
-_LARGEST_PRIORITY = 32767
 _CGROUPS = "sys/fs/cgroup"
 _VSWAP = "sys/kernel/debug/vswap"
 _TIERS = "sys/kernel/mm/swap/tiers"
@@ -56,14 +56,9 @@ def _check_kernel(machine: Machine) -> Iterator[Finding]:
     elif machine.doubtful:
         yield Finding("WARN", f"{seen}; {_doubt(machine)}")
     elif offers.zram:
-        make = () if machine.ghosts else (_make(machine, machine.example),)
-        yield Finding(
-            "FAIL",
-            f"{seen}; no ghost swap, but zram can stand in",
-            (*make, _on(machine)),
-        )
+        yield Finding("FAIL", f"{seen}; no ghost swap, but zram can do its work", _proposal(machine))
     else:
-        yield Finding("FAIL", f"{seen}; no ghost swap, and nothing to stand in: another kernel is needed")
+        yield Finding("FAIL", f"{seen}; no ghost swap, and nothing in its place: another kernel is needed")
 
 
 def _doubt(machine: Machine) -> str:
@@ -74,13 +69,21 @@ def _doubt(machine: Machine) -> str:
     return f"cannot tell whether {names} was made for a ghost: {reasons}"
 
 
+def _proposal(machine: Machine) -> tuple[str, ...]:
+    """The commands of ghostctl plan; only the activation of a ghost that is there."""
+    if machine.ghosts:
+        return _on(machine)
+    now = plan.look(machine.actives, machine.state, machine.root)
+    chosen, _ = plan.choose(now, None, 1)
+    commands = plan.commands(now, chosen, plan.priority(None, machine.areas))
+    parent = os.path.dirname(now.path)
+    made = parent == lookup.GHOST_DIRECTORY or os.path.isdir(machine.at(parent))
+    return (*(() if made else (f"mkdir -p {shlex.quote(parent)}",)), *commands)
+
+
 def _good_size(machine: Machine) -> str:
-    try:
-        holds = machine.holds
-    except (OSError, Error) as error:
-        report.trace(str(error))
-        holds = None
-    return f"{capacity.recommended_size(holds or sizes.ram_bytes() // 2) >> 20}M"
+    now = plan.look(machine.actives, machine.state, machine.root)
+    return f"{plan.choose(now, None, 1)[0].size >> 20}M"
 
 
 def _make(machine: Machine, path: str, size: str | None = None, *options: str) -> str:
@@ -94,13 +97,27 @@ def _make(machine: Machine, path: str, size: str | None = None, *options: str) -
 
 
 def _needs_zswap(machine: Machine) -> bool:
-    others = [one for one in machine.active_ghosts if one.backend != "zram"]
-    return bool(others) or machine.interfaces.has_ghosts is not False
+    """Whether the active ghosts are in zswap, or those to come would be."""
+    active = machine.active_ghosts
+    if active:
+        return any(backends.get(str(one.backend)).needs_zswap for one in active)
+    return machine.interfaces.has_ghosts is not False
 
 
 def _check_zswap(machine: Machine) -> Iterator[Finding]:
     state = machine.state
-    if state is not None and state.enabled:
+    behind = capacity.doubled((one for one in machine.held if one.is_ghost), state)
+    if behind:
+        names = ", ".join(one.ghost or one.area.name for one in behind)
+        in_zswap = any(one.pool.name == "zswap" for one in machine.held)
+        off = tuple(f"ghostctl off {shlex.quote(one.ghost or one.area.name)}" for one in behind)
+        yield Finding(
+            "WARN",
+            f"on, in front of the zram of {names}: pages are compressed twice, or never come to it; "
+            + ("zswap has ghosts of its own" if in_zswap else f"the other way out: {' && '.join(off)}"),
+            off if in_zswap else (capacity.DISABLE_ZSWAP,),
+        )
+    elif state is not None and state.enabled:
         yield Finding("OK", " ".join(filter(None, ("on,", state.compressor, state.zpool))))
     elif not _needs_zswap(machine):
         yield Finding("OK", "not needed: this kernel has no ghost swap")
@@ -115,66 +132,107 @@ def _check_zswap(machine: Machine) -> Iterator[Finding]:
 
 
 def _check_pool(machine: Machine) -> Iterator[Finding]:
+    for group in capacity.by_pool(one for one in machine.held if one.is_ghost).values():
+        pool = group[0].pool
+        if pool.name != "zswap":
+            most = "all memory" if pool.limit is None else human(pool.limit)
+            ghost = group[0].ghost or group[0].area.name
+            yield _pool_finding(pool, f"{pool.name} of {ghost} may take {most}", group)
     state = machine.state
-    if state is None:
-        yield Finding("OK", "no zswap")
+    if state is None or not _needs_zswap(machine):
+        yield Finding("OK", "no zswap" if state is None else "zswap's is not needed")
         return
     if state.max_pool_percent is None or state.pool_limit is None:
         yield Finding("WARN", "cannot tell what the pool may take: neither /proc/meminfo nor /sys says so")
         return
-    seen = f"may take {human(state.pool_limit)}, {state.max_pool_percent}% of memory"
-    if state.max_pool_percent < LEAST_POOL_PERCENT:
-        fix = f"ghostctl zswap set max_pool_percent={_POOL_PERCENT} --persist"
+    percent = state.max_pool_percent
+    seen = f"may take {human(state.pool_limit)}, {percent}% of memory"
+    fix = f"ghostctl zswap set max_pool_percent={capacity.pool_percent(percent)} --persist"
+    if percent < LEAST_POOL_PERCENT:
         yield Finding("FAIL", f"{seen}: too little to be of use", (fix,))
-    elif state.fill is not None and state.fill >= _NEARLY_FULL:
-        more = min(state.max_pool_percent + 20, 60)
-        fixes = (f"ghostctl zswap set max_pool_percent={more}",) if more > state.max_pool_percent else ()
-        yield Finding("WARN", f"{seen}, and is {state.fill}% full", fixes)
+    elif percent > capacity.MOST_PERCENT:
+        yield Finding("WARN", f"{seen}: too little is left beside a full one", (fix,))
     else:
-        yield Finding("OK", seen if state.fill is None else f"{seen}; {state.fill}% of it is in use")
+        group = [one for one in machine.held if one.pool.name == "zswap"]
+        yield _pool_finding(capacity.zswap_pool(state), seen, group)
+    threshold = state.accept_threshold_percent
+    if threshold is not None and threshold < _LEAST_THRESHOLD:
+        yield Finding(
+            "WARN",
+            f"once full it takes no page until it is below {threshold}% of its limit",
+            ("ghostctl zswap set accept_threshold_percent=90 --persist",),
+        )
+
+
+def _pool_finding(pool: capacity.Pool, seen: str, group: list[capacity.Held]) -> Finding:
+    """A pool is too full where that keeps free slots from being used."""
+    # with zswap off that is what is wrong
+    if group and pool.most and (alarm := capacity.alarm(group)):
+        return Finding("WARN", f"{seen}; {alarm}")
+    return Finding("OK", seen if pool.fill is None else f"{seen}; {pool.fill}% of it is in use")
+
+
+def _inactive(machine: Machine) -> Iterator[capacity.Held]:
+    """The ghosts that are not active, as the areas that they would be in zswap's pool."""
+    if machine.interfaces.has_ghosts is False:
+        return
+    pool = capacity.zswap_pool(machine.state)
+    for ghost in machine.ghosts:
+        if ghost.header is not None and machine.active(ghost) is None:
+            line = machine.line_of(ghost.path)
+            prio = fstab.priority(line.option("pri") or "") if line is not None else None
+            size = ghost.header.size - ghost.header.page_size
+            area = Area(ghost.path, "ghost", size >> 10, 0, -1 if prio is None else prio)
+            yield capacity.Held(area, pool, ghost.path)
+
+
+def _settled(machine: Machine) -> zswap.Zswap | None:
+    """zswap as it is once the check of the pool has been obeyed."""
+    state = machine.state
+    if state is None or state.max_pool_percent is None:
+        return state
+    if LEAST_POOL_PERCENT <= state.max_pool_percent <= capacity.MOST_PERCENT:
+        return state
+    percent = capacity.pool_percent(state.max_pool_percent)
+    limit = zswap.pool_limit(percent, plan.memory(machine.root))
+    return state._replace(max_pool_percent=percent, pool_limit=limit)
 
 
 def _check_size(machine: Machine) -> Iterator[Finding]:
-    holds = machine.holds
-    ghosts = [ghost for ghost in machine.ghosts if ghost.header and not _by_zram(machine, ghost)]
-    if holds is None or not _needs_zswap(machine):
-        yield Finding("OK", "no zswap to hold them")
-        return
-    # an area without a file, or with one that this user may not read, promises as much as any
-    known = [one.area for one in map(machine.active, ghosts) if one]
-    others = [area for area in machine.areas if area.is_ghost and area not in known]
-    declared = sum(ghost.header.size for ghost in ghosts if ghost.header) + sum(area.size for area in others)
-    seen = f"{human(declared)} declared, zswap's pool holds about {human(holds)}"
-    if declared <= holds:
-        yield Finding("OK", seen)
-        return
-    above = [
-        area.name
-        for area in machine.areas
-        if area.is_ordinary
-        and len(known) == len(ghosts)
-        and all(area.prio > other.prio for other in (*known, *others))
-    ]
-    if above and not any(capacity.overcommitted(machine.areas, machine.state)):
-        yield Finding("OK", f"{seen}; {', '.join(above)} has the higher priority and takes the rest")
-        return
-    largest = max(ghosts, key=lambda ghost: ghost.header.size if ghost.header else 0, default=None)
-    size = largest.header.size if largest and largest.header else 0
-    fits = f"{capacity.recommended_size(max(holds - (declared - size), 0)) >> 20}M"
-    fixes = []
-    if largest and fits != "0M":
-        quoted = shlex.quote(largest.path)
-        cycle = "--cycle " if machine.active(largest) else ""
-        fixes.append(f"ghostctl resize {cycle}{quoted} {fits}")
-        line = machine.line_of(largest.path)
-        if line is not None and line.option("x-ghost.size"):
-            fixes += _edit_fstab(largest.path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={fits}")
-    yield Finding("FAIL", f"{seen}: once that is full, nothing goes on to another area", tuple(fixes))
+    state, ordinary = _settled(machine), capacity.ordinary(machine.actives)
+    # an area without a file, or with one that this user may not read, declares as much as any
+    ghosts = [one for one in capacity.held(machine.actives, state, machine.root) if one.is_ghost]
+    ghosts += [one._replace(pool=capacity.zswap_pool(state)) for one in _inactive(machine)]
+    broken = capacity.broken(ghosts, ordinary, state, machine.root)
+    for group in capacity.by_pool(ghosts).values():
+        limit, declared = capacity.limit_of(group[0].pool), sum(one.area.size for one in group)
+        if limit is None:
+            yield Finding("OK", "this kernel does not say what their pool may take")
+            continue
+        of = "zswap's pool" if group[0].pool.name == "zswap" else group[0].pool.name
+        headers = len(group) * sizes.page_size()
+        seen = f"{human(declared + headers)} declared, {of} may take {human(limit)}"
+        wrong = [one for one in broken if one.held in group]
+        if wrong:
+            fixes = [command for one in wrong for command in (*one.fix, *_edit_size(machine, one))]
+            seen += ": once that is full, nothing goes on to another area"
+            yield Finding("FAIL", seen, tuple(dict.fromkeys(fixes)))
+        elif declared > limit:
+            names = ", ".join(area.name for area in ordinary)
+            yield Finding("OK", f"{seen}; {names} has the higher priority and takes the rest")
+        else:
+            yield Finding("OK", seen)
+    if not ghosts:
+        yield Finding("OK", "no ghost declares anything")
 
 
-def _by_zram(machine: Machine, ghost: Ghost) -> bool:
-    active = machine.active(ghost)
-    return active is not None and active.backend == "zram"
+def _edit_size(machine: Machine, one: capacity.Broken) -> list[str]:
+    """What has fstab declare the same."""
+    path, size = one.held.ghost, one.found.share
+    line = machine.line_of(path) if path is not None else None
+    if path is None or size is None or line is None or not line.option("x-ghost.size"):
+        return []
+    return _edit_fstab(path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={size >> 20}M")
 
 
 _OPTIONS = r"\([[:space:]]swap[[:space:]]\{1,\}\)"
@@ -262,7 +320,12 @@ def _fix_file(machine: Machine, ghost: Ghost, problem: str) -> str:
         size = str(ghost.header.size)
     if problem == "filesystem":
         path = os.path.join(lookup.GHOST_DIRECTORY, os.path.basename(path))
-    return _make(machine, path, size, "--if-needed")
+    make = _make(machine, path, size, "--if-needed")
+    held = next((one for one in machine.held if one.ghost == ghost.path), None)
+    if held is None or path != ghost.path:
+        return make
+    down, on = capacity.again(held, path, held.area.prio, None, None)
+    return f"{down} && {make} && {on}"
 
 
 def _check_active(machine: Machine) -> Iterator[Finding]:
@@ -273,18 +336,26 @@ def _check_active(machine: Machine) -> Iterator[Finding]:
     elif not machine.ghosts and machine.unreadable:
         yield Finding("WARN", f"only root can tell: {', '.join(machine.unreadable)} cannot be read")
     elif not machine.ghosts:
-        yield Finding("WARN", "no ghost is there", (_make(machine, machine.example), _on(machine)))
+        yield Finding("WARN", "no ghost is there", _proposal(machine))
     else:
-        yield Finding("WARN", "no ghost is active", (_on(machine),))
+        yield Finding("WARN", "no ghost is active", _on(machine))
 
 
-def _on(machine: Machine) -> str:
-    fallback = "--fallback zram " if machine.interfaces.has_ghosts is False else ""
+def _on(machine: Machine) -> tuple[str, ...]:
+    """The commands that make the ghost of the machine active."""
     line = machine.line_of(machine.example)
+    options, before = [], []
+    if machine.interfaces.has_ghosts is False:
+        limit = capacity.zram_limit(None, plan.memory(machine.root))
+        size = next((ghost.header.size for ghost in machine.ghosts if ghost.header), limit)
+        options += ["--fallback zram", f"--memory-limit {min(size, limit) >> 20}M"]
+        if machine.state is not None and machine.state.enabled and not _needs_zswap(machine):
+            before.append(capacity.DISABLE_ZSWAP)
     prio = fstab.priority(line.option("pri") or "") if line is not None else None
     # without one, the kernel may use it in turn with what is active
-    priority = f"-p {plan.priority(None, machine.areas) if prio is None else prio} " if machine.areas else ""
-    return f"ghostctl on {fallback}{priority}{shlex.quote(machine.example)}"
+    if machine.areas or prio is not None:
+        options.append(f"-p {plan.priority(None, machine.areas) if prio is None else prio}")
+    return (*before, " ".join(("ghostctl on", *options, shlex.quote(machine.example))))
 
 
 def _check_priority(machine: Machine) -> Iterator[Finding]:
@@ -292,10 +363,11 @@ def _check_priority(machine: Machine) -> Iterator[Finding]:
     ordinary = [one.area for one in machine.actives if one.backend is None and one.area.is_ordinary]
     # where a ghost gets pages that it cannot keep, what is wrong is its size
     ghosts = machine.active_ghosts
-    short = [one.ghost for one in capacity.overcommitted(machine.areas, machine.state)] if ghosts else []
+    broken = capacity.broken(machine.held, capacity.ordinary(machine.actives), machine.state, machine.root)
+    short = [one.held.area for one in broken]
     for ghost in ghosts:
         above = [area for area in ordinary if area.prio > ghost.area.prio]
-        if _is_overflow(machine, above):
+        if _is_overflow(machine, ghost, above):
             above = []
         beside = [area for area in ordinary if area.prio == ghost.area.prio and ghost.area not in short]
         fix = tuple(_raise(machine, ghost, above + beside)) if above + beside else ()
@@ -322,27 +394,30 @@ def _is_zram(area: Area) -> bool:
     return area.name.startswith("/dev/zram")
 
 
-def _is_overflow(machine: Machine, above: list[Area]) -> bool:
-    """An ordinary area above a ghost that is larger than the pool is how it should be."""
-    found = capacity.measure(machine.areas, machine.state)
-    return (
-        found is not None
-        and bool(found.holds)
-        and found.size > (found.holds or 0)
-        and not any(map(_is_zram, above))
+def _is_overflow(machine: Machine, ghost: Active, above: list[Area]) -> bool:
+    """An ordinary area above ghosts that declare more than their pool may take is how it should be."""
+    group = next(
+        (
+            group
+            for group in capacity.by_pool(machine.held).values()
+            if any(one.area == ghost.area for one in group)
+        ),
+        [],
     )
+    if not group or any(map(_is_zram, above)):
+        return False
+    limit = group[0].pool.limit
+    return limit is not None and sum(one.area.size for one in group if one.is_ghost) > limit
 
 
 def _raise(machine: Machine, ghost: Active, above: list[Area]) -> Iterator[str]:
-    if ghost.ghost is None:
+    held = next((one for one in machine.held if one.area == ghost.area), None)
+    if ghost.ghost is None or held is None:
         return
     # -1 would leave it to the kernel again
     higher = max(0, *(other.prio + 1 for other in above))
-    if higher <= _LARGEST_PRIORITY:
-        quoted = shlex.quote(ghost.ghost)
-        fallback = "" if ghost.backend == "file" else f"--fallback {ghost.backend} "
-        yield f"ghostctl off {quoted}"
-        yield f"ghostctl on {fallback}-p {higher} {quoted}"
+    if higher <= plan.LARGEST_PRIORITY:
+        yield from capacity.again(held, ghost.ghost, higher, None, None)
         line = machine.line_of(ghost.ghost)
         if line is not None and line.option("pri"):
             yield from _edit_fstab(ghost.ghost, "pri=-*[0-9]*", f"pri={higher}")
@@ -388,7 +463,7 @@ def _check_line(machine: Machine, line: fstab.Line) -> Iterator[Finding]:
     if line.has_option("x-systemd.makefs"):
         edit = _edit_fstab(path, "x-systemd.makefs,*", "")
         yield Finding("FAIL", f"{where}: systemd refuses x-systemd.makefs of a file", tuple(edit))
-    if not line.has_option("nofail"):
+    if not line.has_option("nofail") and not line.has_option("noauto"):
         edit = _edit_fstab(path, _OPTIONS, r"\1nofail,")
         yield Finding(
             "WARN", f"{where}: no nofail, so a kernel without ghost swap fails the boot", tuple(edit)
@@ -465,20 +540,26 @@ def _check_swappiness(machine: Machine) -> Iterator[Finding]:
 def _check_cgroup(machine: Machine) -> Iterator[Finding]:
     if not backends.has_sysfs(machine.root):
         raise Error(backends.NO_SYSFS)
+    if not _needs_zswap(machine):
+        yield Finding("OK", "no ghost is in zswap")
+        return
     limited = []
     for directory, _, files in os.walk(machine.at(_CGROUPS)):
-        if "memory.zswap.max" in files:
-            name = os.path.relpath(directory, machine.root)
-            if (
-                machine.text(f"{name}/memory.zswap.max").strip() == "0"
-                and machine.text(f"{name}/memory.swap.max").strip() != "0"
-            ):
-                limited.append("/" + name)
+        if "memory.zswap.max" not in files:
+            continue
+        name = os.path.relpath(directory, machine.root)
+        zswap_max = sizes.natural(machine.text(f"{name}/memory.zswap.max").strip())
+        swap_max = sizes.natural(machine.text(f"{name}/memory.swap.max").strip())
+        # "max" is no number
+        if zswap_max is not None and (swap_max is None or swap_max > zswap_max):
+            limited.append((f"/{name}", zswap_max))
     if limited:
+        names = ", ".join(f"{name} ({human(limit)})" for name, limit in limited[:3])
         yield Finding(
             "WARN",
-            f"{len(limited)} cgroups may swap but not to zswap, so to no ghost: {', '.join(limited[:3])}",
-            tuple(f"echo max > {shlex.quote(name + '/memory.zswap.max')}" for name in limited[:3]),
+            f"{_count(len(limited), 'cgroup')} may have more in swap than in zswap, so in a ghost: {names}; "
+            "what zswap does not take stays in memory",
+            tuple(f"echo max > {shlex.quote(name + '/memory.zswap.max')}" for name, _ in limited),
         )
     else:
         yield Finding("OK", "no cgroup is kept from zswap")

@@ -257,6 +257,14 @@ def _on_options(line: fstab.Line) -> list[str]:
         if policy not in (None, "once", "pages"):
             raise LineError(f"discard={policy} is no policy")
         options.append(f"--discard={policy}" if policy else "--discard")
+    for name in ("compressor", "memory-limit"):
+        if line.has_option(f"x-ghost.{name}"):
+            value = line.option(f"x-ghost.{name}")
+            if not value:
+                raise LineError(f"x-ghost.{name} has no value")
+            if name == "memory-limit":
+                sizes.parse(value)
+            options += [f"--{name}", value]
     if line.has_option("x-ghost.zswap"):
         options.append("--enable-zswap")
     return options

@@ -8,8 +8,9 @@ import os
 from functools import cache
 from typing import NamedTuple
 
+from . import rundir
 from .errors import naming
-from .report import trace
+from .report import describe, trace
 from .sizes import page_size
 
 SELINUX = "/sys/fs/selinux"
@@ -84,7 +85,41 @@ _TABLES = "swap_retry_table_alloc"
 
 @cache
 def _symbols(path: str) -> frozenset[str] | None:
-    """Those of the symbols above that the kernel has; None when they cannot be read."""
+    """Those of the symbols above that the kernel has; None when they cannot be read.
+
+    As root they are read once in a boot: that takes 70 ms.
+    """
+    instance = _instance(path) if path == KALLSYMS and os.geteuid() == 0 else None
+    if instance is None:
+        return _read_symbols(path)
+    try:
+        known, _, names = rundir.kept("symbols").partition("\n")
+    except OSError as error:
+        trace(describe(error), 2)
+    else:
+        if known == instance:
+            return frozenset(names.split())
+    found = _read_symbols(path)
+    if found is not None:
+        try:
+            rundir.keep("symbols", f"{instance}\n{' '.join(sorted(found))}")
+        except OSError as error:
+            trace(f"the symbols are not kept: {describe(error)}")
+    return found
+
+
+def _instance(path: str) -> str | None:
+    """What is the same for all readings of this file in one boot; None when that cannot be told."""
+    try:
+        st = os.stat(path)
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return f"{file.read().strip()} {st.st_dev} {st.st_ino}"
+    except OSError as error:
+        trace(describe(error))
+        return None
+
+
+def _read_symbols(path: str) -> frozenset[str] | None:
     try:
         with open(path, "rb") as file:
             data = file.read()

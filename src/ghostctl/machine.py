@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import areas, backends, capacity, fstab, ghostfile, kernel, lookup, report, sizes, swaps, zswap
+from . import areas, backends, capacity, fstab, ghostfile, lookup, report, sizes, swaps, zswap
 from .areas import Active
 from .errors import Error
 from .swaps import Area
@@ -98,23 +98,16 @@ class Machine:
 
     @cached_property
     def interfaces(self) -> Interfaces:
-        def offers(name: str) -> bool | None:
-            if not backends.has_sysfs(self.root):
-                return None
-            return name in backends.NAMES and backends.get(name).unavailable() is None
-
         file = self.probed
-        try:
-            if file is None and any(one.backend == "file" for one in self.actives):
-                file = True
-        except (OSError, Error) as error:
-            report.trace(str(error))
         if file is None:
-            file = kernel.may_have_ghosts(self.at(kernel.KALLSYMS))
-            if file and os.path.isdir(self.at("sys/kernel/mm/xswap")):
-                # that interface has the same symbol
-                file = None
-        return Interfaces(file, offers("ghostswap"), offers("xswap"), offers("zram"))
+            try:
+                active = self.areas
+            except (OSError, Error) as error:
+                report.trace(str(error))
+                active = []
+            file = backends.takes_files(active, self.root)
+        others = (backends.offers(name, self.root) for name in ("ghostswap", "xswap", "zram"))
+        return Interfaces(file, *others)
 
     @cached_property
     def lines(self) -> list[fstab.Line]:
@@ -178,9 +171,9 @@ class Machine:
         return next((line for line in fstab.iter_swap(self.lines) if line.spec == path), None)
 
     @cached_property
-    def holds(self) -> int | None:
-        """Bytes of pages that zswap's pool holds, or would hold if zswap were on."""
-        return self.state and capacity.pool_holds(self.state._replace(enabled=True))
+    def held(self) -> list[capacity.Held]:
+        """The areas whose pages live in a pool, with it."""
+        return capacity.held(self.actives, self.state, self.root)
 
     @property
     def example(self) -> str:

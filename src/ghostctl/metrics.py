@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Swap areas and zswap as OpenMetrics text, as node_exporter's textfile collector takes it, too."""
+"""Swap areas, ghosts and zswap as metrics: OpenMetrics text, and the older text format of Prometheus."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import capacity
+from .capacity import Held
 from .report import escape
 from .swaps import Area
 from .zswap import EVENTS, Zswap
+
+if TYPE_CHECKING:
+    from .areas import Active
+    from .doctor import Finding
 
 _EVENTS = {
     "pswpin": "swap_in",
@@ -18,6 +23,10 @@ _EVENTS = {
     "zswpout": "zswap_out",
     "zswpwb": "zswap_written_back",
 }
+_STATUS = ("OK", "WARN", "FAIL")
+
+Labels = Mapping[Area, Mapping[str, str]]
+"""The areas that have samples of their own, and the labels of those."""
 
 
 class Family(NamedTuple):
@@ -29,46 +38,105 @@ class Family(NamedTuple):
     samples: Sequence[tuple[Mapping[str, str], float]]
     unit: str = ""
 
-    def lines(self) -> Iterator[str]:
-        """Its lines of OpenMetrics text."""
+    def lines(self, *, older: bool = False) -> Iterator[str]:
+        """Its lines of OpenMetrics text, or of the `older` format, in which TYPE and HELP name the sample."""
         name = f"ghostctl_{self.name}" + (f"_{self.unit}" if self.unit else "")
-        yield f"# TYPE {name} {self.type}"
-        if self.unit:
-            yield f"# UNIT {name} {self.unit}"
-        yield f"# HELP {name} {self.help}"
         suffix = "_total" if self.type == "counter" else ""
+        described = name + suffix if older else name
+        yield f"# HELP {described} {self.help}"
+        yield f"# TYPE {described} {self.type}"
+        if self.unit and not older:
+            yield f"# UNIT {name} {self.unit}"
         for labels, value in self.samples:
-            pairs = ",".join(f'{key}="{_label(text)}"' for key, text in labels.items())
+            pairs = ",".join(f'{key}="{_label(text)}"' for key, text in labels.items() if text)
             yield f"{name}{suffix}{f'{{{pairs}}}' if pairs else ''} {value}"
+
+
+def text(families: Iterable[Family], *, older: bool = False) -> str:
+    """The text of metrics; OpenMetrics wants an end, the `older` format has none."""
+    lines = [line for family in families if family.samples for line in family.lines(older=older)]
+    return "\n".join([*lines, *([] if older else ["# EOF"]), ""])
 
 
 def _label(text: str) -> str:
     return escape(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
-def families(
-    shown: Sequence[Area],
-    areas: Sequence[Area],
-    state: Zswap | None,
-    events: Mapping[str, int],
-    debug: Mapping[str, int],
-) -> Iterator[Family]:
-    """What is known, and nothing for what this kernel or user cannot know.
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
 
-    Those of `areas` that are `shown` have samples of their own. `events` are those of `zswap.EVENTS`,
-    `debug` from zswap's directory in debugfs.
-    """
-    if shown:
-        # of two that nothing tells apart, one: a sample must not come twice
-        yield from _area_families(list({(area.name, area.type): area for area in shown}.values()))
+
+def _bytes(name: str, text: str, value: int | None) -> Iterator[Family]:
+    """One sample in bytes; none where it is not known."""
+    if value is not None:
+        yield Family(name, "gauge", text, [({}, value)], "bytes")
+
+
+def areas(labels: Labels) -> Iterator[Family]:
+    """Every area that has labels."""
+    # of two that nothing tells apart, one: a sample must not come twice
+    shown = {(area.name, area.type): (area, pairs) for area, pairs in labels.items()}.values()
+    size = [(pairs, area.size) for area, pairs in shown]
+    used = [(pairs, area.used) for area, pairs in shown]
+    prio = [(pairs, area.prio) for area, pairs in shown]
+    yield Family("area_size", "gauge", "Usable size of a swap area.", size, "bytes")
+    yield Family("area_used", "gauge", "Slots in use of a swap area.", used, "bytes")
+    yield Family("area_priority", "gauge", "Priority of a swap area.", prio)
+
+
+def _distinct(held: Iterable[Held]) -> Iterable[Held]:
+    """The ghosts among them; of two that nothing tells apart, the one that `areas` shows, too."""
+    return {(one.area.name, one.area.type): one for one in held if one.is_ghost}.values()
+
+
+def ghosts(
+    labels: Labels, actives: Sequence[Active], held: Sequence[Held], state: Zswap | None
+) -> Iterator[Family]:
+    """Every ghost that has labels, and all active ghosts together, each pool counted once."""
+    shown = [(labels[one.area], one) for one in _distinct(one for one in held if one.area in labels)]
+
+    def samples(values: Iterable[int | None]) -> list[tuple[Mapping[str, str], float]]:
+        pairs = zip(shown, values, strict=True)
+        return [(pair, value) for (pair, _), value in pairs if value is not None]
+
+    broken = [one.held.area for one in capacity.broken(held, capacity.ordinary(actives), state)]
+    for name, text, values in (
+        ("stored", "Pages in the pool of a ghost, before compression.", [h.pool.stored for _, h in shown]),
+        ("memory", "Memory that the pool of a ghost takes.", [h.pool.used for _, h in shown]),
+        ("limit", "The most that the pool of a ghost may take.", [h.pool.limit for _, h in shown]),
+        ("free", "Free slots of a ghost.", [h.free for _, h in shown]),
+        ("room", "What a ghost can really still take.", [h.room for _, h in shown]),
+    ):
+        yield Family(f"ghost_{name}", "gauge", text, samples(values), "bytes")
+    yield Family(
+        "ghost_overcommitted",
+        "gauge",
+        "Whether the ghosts in a pool declare more than it may take, and keep other areas from being used.",
+        samples(int(one.area in broken) for _, one in shown),
+    )
+    found = capacity.total(held)
+    if found is None:
+        return
+    yield from _bytes("ghosts_size", "What the active ghosts declare.", found.size)
+    yield from _bytes("ghosts_stored", "Pages in their pools, before compression.", found.stored)
+    yield from _bytes("ghosts_memory", "Memory that those take.", found.memory)
+    yield from _bytes("ghosts_limit", "The most that the pools may take.", found.limit)
+    yield from _bytes("ghosts_free", "Free slots of the ghosts: what SwapFree promises.", found.free)
+    yield from _bytes("ghosts_available", "What the ghosts can really still take.", found.room)
+    if found.room is not None:
+        without = max(found.free - found.room, 0)
+        yield from _bytes("ghosts_without_room", "Free slots for which there is no room.", without)
+
+
+def zswap(state: Zswap | None, events: Mapping[str, int], debug: Mapping[str, int]) -> Iterator[Family]:
+    """zswap: its state, `events` as `zswap.EVENTS` has them, `debug` from its directory in debugfs."""
     if state is not None:
-        yield from _zswap_families(state)
-    found = capacity.measure(areas, state)
-    if found is not None:
-        yield _bytes("ghosts_size", "What the active ghosts declare.", found.size)
-        yield _bytes("ghosts_free", "Free slots of the ghosts: what SwapFree promises.", found.free)
-        if found.available is not None:
-            yield _bytes("ghosts_available", "What the ghosts can really still take.", found.available)
+        labels = {"compressor": state.compressor or ""}
+        if state.enabled is not None:
+            yield Family("zswap_enabled", "gauge", "Whether zswap is on.", [(labels, int(state.enabled))])
+        yield from _bytes("zswap_stored", "Size of the pages in zswap.", state.stored)
+        yield from _bytes("zswap_pool", "Memory that the pages in zswap take.", state.pool)
+        yield from _bytes("zswap_pool_limit", "The most that zswap's pool may take.", state.pool_limit)
     for event, name in _EVENTS.items():
         if event in events:
             yield Family(name, "counter", _sentence(EVENTS[event]), [({}, events[event])], "pages")
@@ -80,40 +148,20 @@ def families(
         for name, count in debug.items()
         if name.startswith("reject_")
     ]
-    if rejected:
-        yield Family("zswap_rejected", "counter", "Pages that zswap refused.", rejected, "pages")
+    yield Family("zswap_rejected", "counter", "Pages that zswap refused.", rejected, "pages")
 
 
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
+def boot(found: tuple[int, int] | None) -> Iterator[Family]:
+    """Ghosts in fstab, and how many of them are not active; nothing where that cannot be told."""
+    if found is not None:
+        yield Family("fstab_ghosts", "gauge", "Ghosts that are in fstab without noauto.", [({}, found[0])])
+        yield Family("fstab_ghosts_inactive", "gauge", "Those of them that are not active.", [({}, found[1])])
 
 
-def _bytes(name: str, text: str, value: int) -> Family:
-    return Family(name, "gauge", text, [({}, value)], "bytes")
-
-
-def _area_families(areas: Sequence[Area]) -> Iterator[Family]:
-    labels = [{"name": area.name, "type": area.type} for area in areas]
-    size = [(label, area.size) for label, area in zip(labels, areas, strict=True)]
-    used = [(label, area.used) for label, area in zip(labels, areas, strict=True)]
-    prio = [(label, area.prio) for label, area in zip(labels, areas, strict=True)]
-    yield Family("area_size", "gauge", "Usable size of a swap area.", size, "bytes")
-    yield Family("area_used", "gauge", "Slots in use of a swap area.", used, "bytes")
-    yield Family("area_priority", "gauge", "Priority of a swap area.", prio)
-
-
-def _zswap_families(state: Zswap) -> Iterator[Family]:
-    labels = {"compressor": state.compressor or ""}
-    if state.enabled is not None:
-        yield Family("zswap_enabled", "gauge", "Whether zswap is on.", [(labels, int(state.enabled))])
-    if state.stored is not None:
-        yield _bytes("zswap_stored", "Size of the pages in zswap.", state.stored)
-    if state.pool is not None:
-        yield _bytes("zswap_pool", "Memory that the pages in zswap take.", state.pool)
-    if state.pool_limit is not None:
-        yield _bytes("zswap_pool_limit", "The most that zswap's pool may take.", state.pool_limit)
-
-
-def openmetrics(found: Iterator[Family]) -> str:
-    """The text of metrics, with the end that OpenMetrics wants."""
-    return "\n".join([*(line for family in found for line in family.lines()), "# EOF", ""])
+def doctor(found: Iterable[tuple[str, Finding]]) -> Iterator[Family]:
+    """The worst that each check of ghostctl doctor says: 0 OK, 1 WARN, 2 FAIL."""
+    worst: dict[str, int] = {}
+    for check, finding in found:
+        worst[check] = max(worst.get(check, 0), _STATUS.index(finding.status))
+    samples = [({"id": check}, status) for check, status in worst.items()]
+    yield Family("doctor_status", "gauge", "What a check of ghostctl doctor says: 2 is FAIL.", samples)

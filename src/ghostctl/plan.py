@@ -1,24 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A size for a ghost, from memory, zswap's pool limit and the compression ratio."""
+"""A size for a ghost: no more than the limit of the pool that its pages live in.
+
+Then its slots run out before the pool is full, however badly pages compress. The compression ratio says how
+much memory that leaves free, and no more.
+"""
 
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from . import capacity, fstab, kernel, zswap
-from .errors import Error, NotFound
+from . import backends, capacity, fstab, kernel, lookup, zswap
+from .capacity import Held
+from .errors import Error, NotAGhost, Unsupported
+from .report import quote
 from .sizes import human, page_size
 from .swaps import Area
 
+if TYPE_CHECKING:
+    from .areas import Active
+
 _PERCENTS = (20, 35, 50)
-_LEAST_PERCENT = 10
-_PROCESSES = 32
-"""Processes that a sample of the machine is taken from, the largest."""
+_ALTERNATIVES = 2
 _PRIORITY = 100
-_LARGEST_PRIORITY = 32767
+LARGEST_PRIORITY = 32767
 
 
 class Ratio(NamedTuple):
@@ -30,108 +36,185 @@ class Ratio(NamedTuple):
     text: str
 
 
+class Now(NamedTuple):
+    """What is there: the machine, and the ghost that is planned for."""
+
+    memory: int
+    """Of the machine, in bytes."""
+    state: zswap.Zswap | None
+    path: str
+    """Of the ghost's file."""
+    declared: int | None
+    """What the file declares, header page included; None when it is missing."""
+    own: Held | None
+    """The area that it is active as."""
+    others: tuple[Held, ...]
+    """Other areas whose pages live in a pool."""
+    ordinary: tuple[Area, ...]
+    fallback: str | None
+    """The backend that does it on a kernel without ghosts; None on one with them."""
+
+    @property
+    def is_zram(self) -> bool:
+        """Whether the ghost has a pool of its own, not zswap's."""
+        backend = self.own.backend if self.own is not None else self.fallback
+        return backend == "zram"
+
+    @property
+    def limit(self) -> int | None:
+        """The limit of the ghost's pool as it is, in bytes; None without one."""
+        if self.is_zram:
+            return self.own.pool.limit if self.own is not None else None
+        percent = self.state.max_pool_percent if self.state is not None else None
+        return None if percent is None else zswap.pool_limit(percent, self.memory)
+
+    @property
+    def promised(self) -> int:
+        """What other ghosts of the same pool declare, or the memory that other zram devices may take."""
+        if self.is_zram:
+            devices = (one for one in self.others if one.pool.name != "zswap")
+            return sum(min(one.pool.limit or one.area.size, one.area.size) for one in devices)
+        return sum(one.area.size for one in self.others if one.is_ghost and one.pool.name == "zswap")
+
+
 class Alternative(NamedTuple):
     """A limit of the pool and what follows from it, in bytes."""
 
     percent: int
-    pool: int
-    holds: int
-    """Pages that the full pool holds."""
+    """Of memory."""
+    limit: int
     size: int
-    """What to declare, so that the slots run out first."""
+    """What to declare: no more than the limit."""
+    takes: int
+    """Memory that the full ghost takes at the ratio."""
+    left: int
+    """Memory beside the full ghost at the ratio."""
+    least: int
+    """The same for pages that do not compress."""
     slots: int
     """Kernel memory for the slots."""
-    left: int
-    """Memory that is left when the pool is full."""
 
 
-def processes(pids: Iterable[int] | None = None) -> tuple[list[int], list[int]]:
-    """Processes and the size of their anonymous memory: those given, or the largest of this machine."""
-    import psutil
+def look(actives: Sequence[Active], state: zswap.Zswap | None, root: str = "/") -> Now:
+    """What is there: the ghost that is active, that fstab declares, or the usual one, and other areas.
 
-    found = []
+    Raises `Unsupported` on a kernel with neither zswap nor zram, and `OSError`.
+    """
+    inside = capacity.held(actives, state, root)
+    usual = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
+    # the usual one first
+    ghosts = sorted((one for one in inside if one.ghost), key=lambda one: one.ghost != usual)
+    own = ghosts[0] if ghosts else None
+    path = str(own.ghost) if own is not None else _declared_in_fstab(root) or usual
+    others = tuple(one for one in inside if own is None or one.area != own.area)
+    pooled = [one.area for one in inside if one.is_ghost]
+    ordinary = tuple(one.area for one in actives if one.area.is_ordinary and one.area not in pooled)
+    return Now(memory(root), state, path, _size(path, root), own, others, ordinary, _fallback(state))
+
+
+def _declared_in_fstab(root: str) -> str | None:
     try:
-        for pid in psutil.pids() if pids is None else pids:
-            try:
-                memory = psutil.Process(pid).memory_info()
-            except psutil.Error:
-                # gone, or somebody else's
-                continue
-            if memory.rss > memory.shared:
-                found.append((memory.rss - memory.shared, pid))
-    except (LookupError, ValueError):
-        raise Error("is not what it should be", path="/proc") from None
-    found.sort(reverse=True)
-    found = found[:_PROCESSES]
-    return [pid for _, pid in found], [size for size, _ in found]
+        lines = fstab.read(os.path.join(root, fstab.PATH.lstrip("/")))
+    except FileNotFoundError:
+        return None
+    declared = (str(line.spec) for line in fstab.iter_swap(lines) if fstab.declares_ghost(line))
+    return next((path for path in declared if path.startswith("/")), None)
 
 
-def in_cgroup(path: str) -> list[int]:
-    """The processes in a cgroup and below it. Raises `OSError`."""
-    pids: list[int] = []
-    if not os.path.exists(os.path.join(path, "cgroup.procs")):
-        raise NotFound("not a cgroup", path=path)
-    for directory, _, _ in os.walk(path):
-        try:
-            with open(os.path.join(directory, "cgroup.procs"), encoding="ascii") as file:
-                pids += map(int, file)
-        except FileNotFoundError:
-            # removed just now
-            continue
-    return pids
+def _size(path: str, root: str) -> int | None:
+    """What the ghost at a path declares, 0 of what is none there; None where nothing is."""
+    from . import ghostfile
+
+    try:
+        with ghostfile.look(os.path.join(root, path.lstrip("/"))) as file:
+            return file.header.size if file.is_ghost and file.header else 0
+    except FileNotFoundError:
+        return None
+    except NotAGhost:
+        return 0
 
 
-def sampled(state: zswap.Zswap | None, pids: Iterable[int] | None = None) -> Ratio | None:
+def _fallback(state: zswap.Zswap | None) -> str | None:
+    """What does it on a kernel that takes no ghost files, or has no zswap; None where it may."""
+    names = [
+        name
+        for name in backends.NAMES
+        if state is not None or not backends.get(name).needs_zswap
+        if backends.get(name).unavailable() is None
+    ]
+    if not names:
+        raise Unsupported(f"this kernel ({kernel.release()}) has neither ghost swap with zswap nor zram")
+    return None if "file" in names else names[0]
+
+
+def ratio(state: zswap.Zswap | None, own: Held | None, compressor: str | None) -> Ratio:
+    """The ratio of what the ghost or zswap holds, else that of a sample of this machine's memory, else 1."""
+    for pool in (own.pool if own is not None else None, capacity.zswap_pool(state)):
+        if pool is not None and pool.is_measured and pool.stored and pool.used:
+            text = f"{human(pool.stored)} stored in {human(pool.used)} of {pool.name}"
+            return Ratio(pool.rate, "measured", text)
+    return sampled(state, compressor) or Ratio(1, "assumed", "no memory could be read to sample it")
+
+
+def sampled(
+    state: zswap.Zswap | None, compressor: str | None, pids: Iterable[int] | None = None
+) -> Ratio | None:
     """The ratio of a sample of memory; None when there is none that may be read."""
     from . import sample
 
-    found = sample.measure(sample.read(*processes(pids)), state.compressor if state else None)
-    if found is None:
-        return None
-    text = f"{found.pages} pages of memory compressed with {found.library}"
-    if found.incompressible:
-        text += f", {found.incompressible} of them do not compress and are left out"
-    return Ratio(found.ratio, "sampled", text)
+    found = sample.take(compressor, pids, zpool=state.zpool if state is not None else None)
+    return None if found is None else Ratio(found.ratio, "sampled", found.how)
 
 
-def ratio(state: zswap.Zswap | None) -> Ratio:
-    """The ratio of what is in zswap, else that of a sample of this machine's memory, else an assumed one."""
-    value, measured = capacity.ratio(state)
-    if measured and state is not None and state.stored and state.pool:
-        return Ratio(value, "measured", f"{human(state.stored)} stored in {human(state.pool)}")
-    return sampled(state) or Ratio(value, "assumed", "no memory could be read to sample it")
-
-
-def memory() -> int:
+def memory(root: str = "/") -> int:
     """Memory of this machine in bytes."""
-    import psutil
-
     try:
-        return int(psutil.virtual_memory().total)
-    except (LookupError, ValueError):
+        return kernel.read_meminfo(os.path.join(root, "proc/meminfo"))["MemTotal"]
+    except KeyError:
         raise Error("is not what it should be", path="/proc/meminfo") from None
 
 
-def alternatives(total: int, percents: Iterable[int], at: float, promised: int = 0) -> list[Alternative]:
-    """What follows from limits of the pool, in percent of the memory `total`.
+def alternative(now: Now, limit: int, at: float) -> Alternative:
+    """What follows from a `limit` of the pool in bytes, `at` a ratio."""
+    # each zram device has its own limit
+    size = capacity.fitting(limit, 0 if now.is_zram else now.promised)
+    takes = int(size / max(at, 1))
+    slots = kernel.slot_memory(size // page_size(), now.memory // 10).size
+    percent = round(100 * limit / now.memory)
+    left, least = now.memory - takes - slots, now.memory - size - slots
+    return Alternative(percent, limit, size, takes, left, least, slots)
 
-    `promised` bytes of what the pool holds are those of other ghosts.
+
+def choose(now: Now, asked: int | None, at: float) -> tuple[Alternative, list[Alternative]]:
+    """The proposal, and others to show beside it; a limit `asked` for is in percent of memory.
+
+    Raises `Error` when other areas have been promised all that the pool may take.
     """
-    found = []
-    for percent in percents:
-        pool = zswap.pool_limit(percent, total)
-        holds = int(pool * at)
-        size = capacity.recommended_size(max(holds - promised, 0))
-        slots = kernel.slot_memory(size // page_size(), total // 10).size
-        found.append(Alternative(percent, pool, holds, size, slots, total - pool - slots))
-    return found
 
+    def of(percent: int) -> int:
+        found = zswap.pool_limit(percent, now.memory)
+        return capacity.fitting(found) if now.is_zram else found
 
-def percents(state: zswap.Zswap | None, asked: int | None) -> tuple[int, list[int]]:
-    """The limit to plan for, and those to show beside it."""
-    now = state.max_pool_percent if state is not None else None
-    chosen = asked or (now if now is not None and now >= _LEAST_PERCENT else _PERCENTS[0])
-    return chosen, sorted({chosen, *_PERCENTS})
+    if asked is not None:
+        limit = of(asked)
+    elif now.is_zram:
+        # and all of them come out of the same memory
+        rest = capacity.fitting(zswap.pool_limit(capacity.MOST_PERCENT, now.memory), now.promised)
+        limit = min(capacity.zram_limit(now.limit, now.memory), rest)
+    else:
+        limit = of(capacity.pool_percent(now.state.max_pool_percent if now.state is not None else None))
+    chosen = alternative(now, limit, at)
+    if chosen.size < 1 << 20:
+        raise Error(
+            f"other areas have been promised {human(now.promised)} of memory: too much to add a ghost",
+            hint="ghostctl status shows them; --pool-percent plans for a larger pool",
+        )
+    nearest = sorted(
+        (percent for percent in _PERCENTS if percent != chosen.percent),
+        key=lambda percent: abs(percent - chosen.percent),
+    )
+    others = [alternative(now, of(percent), at) for percent in sorted(nearest[:_ALTERNATIVES])]
+    return chosen, others
 
 
 def priority(own: Area | None, others: Iterable[Area]) -> int:
@@ -142,65 +225,61 @@ def priority(own: Area | None, others: Iterable[Area]) -> int:
         return own.prio
     # what the kernel chose is negative
     top = max((area.prio for area in others), default=-1)
-    return _PRIORITY if top < 0 else min(top + 1, _LARGEST_PRIORITY)
+    return _PRIORITY if top < 0 else min(top + 1, LARGEST_PRIORITY)
 
 
-def commands(
-    chosen: Alternative,
-    path: str,
-    prio: int,
-    state: zswap.Zswap | None,
-    *,
-    own: Area | None = None,
-    backend: str | None = None,
-    fallback: str | None = None,
-) -> list[str]:
-    """The commands that set it up, or change what is there to it: a file, and the ghost's `own` area.
-
-    `backend` is what has made that one active, `fallback` is for kernels without ghosts.
-
-    Raises `Error` when there is nothing to set up.
-    """
-    if chosen.size < 1 << 20:
-        raise Error(
-            f"a pool of {human(chosen.pool)} holds next to nothing beside the ghosts that are active",
-            hint="--pool-percent",
-        )
-    if chosen.left <= 0:
-        raise Error("pool and slots would take all memory", hint="--pool-percent, or a smaller --ratio")
-    setting = [] if state is not None and state.enabled else ["enabled=yes"]
-    if state is None or state.max_pool_percent != chosen.percent:
-        setting.append(f"max_pool_percent={chosen.percent}")
-    quoted = shlex.quote(path)
-    # zram has its own pool
-    lines = [f"ghostctl zswap set {' '.join(setting)} --persist"] if setting and not fallback else []
-    if os.path.lexists(path):
-        lines.append(f"ghostctl resize --cycle {quoted} {_size(chosen)}")
-    else:
-        lines.append(f"ghostctl mkghost -s {_size(chosen)} {quoted}")
-    if own is not None and own.prio != prio:
-        lines.append(f"ghostctl off {quoted}")
-    if own is None or own.prio != prio:
-        option = f"--fallback {fallback} " if fallback else ""
-        if backend not in (None, "file"):
-            option = f"--backend {backend} "
-        lines.append(f"ghostctl on {option}-p {prio} {quoted}")
-    return lines
+def commands(now: Now, chosen: Alternative, prio: int) -> list[str]:
+    """The commands that set it up, or change what is there to it; none when there is nothing to do."""
+    return [*_settings(now, chosen), *_area(now, chosen, prio)]
 
 
-def fstab_line(chosen: Alternative, path: str, prio: int, fallback: str | None = None) -> str:
+def _settings(now: Now, chosen: Alternative) -> Iterator[str]:
+    enabled = now.state is not None and now.state.enabled
+    if not now.is_zram:
+        setting = [] if enabled else ["enabled=yes"]
+        if now.state is None or now.state.max_pool_percent != chosen.percent:
+            setting.append(f"max_pool_percent={chosen.percent}")
+        if setting:
+            yield f"ghostctl zswap set {' '.join(setting)} --persist"
+    elif enabled and not any(one.pool.name == "zswap" for one in now.others):
+        # what zswap takes never comes to zram
+        yield capacity.DISABLE_ZSWAP
+
+
+def _area(now: Now, chosen: Alternative, prio: int) -> Iterator[str]:
+    quoted, size = quote(now.path), f"{chosen.size >> 20}M"
+    resized = chosen.size if now.declared != chosen.size else None
+    own = now.own
+    if own is not None:
+        is_limited = not now.is_zram or own.pool.limit == chosen.limit
+        if own.area.prio == prio and is_limited and (resized is None or not now.is_zram):
+            if resized is not None:
+                yield f"ghostctl resize --cycle {quoted} {size}"
+            return
+        yield from capacity.again(own, now.path, prio, resized, chosen.limit if now.is_zram else None)
+        return
+    if now.declared is None:
+        yield f"ghostctl mkghost -s {size} {quoted}"
+    elif resized is not None:
+        yield f"ghostctl resize {quoted} {size}"
+    option = f"--fallback {now.fallback} " if now.fallback else ""
+    option += f"--memory-limit {chosen.limit >> 20}M " if now.is_zram else ""
+    yield f"ghostctl on {option}-p {prio} {quoted}"
+
+
+def fstab_line(now: Now, chosen: Alternative, prio: int) -> str:
     """The line of fstab that has it at every boot."""
-    options = [("defaults", None), ("nofail", None), ("pri", str(prio)), ("x-ghost.size", _size(chosen))]
+    size = f"{chosen.size >> 20}M"
+    options = [("defaults", None), ("nofail", None), ("pri", str(prio)), ("x-ghost.size", size)]
+    fallback = now.fallback or ("zram" if now.is_zram else None)
     if fallback:
         options.append(("x-ghost.fallback", fallback))
-    return fstab.format_swap(path, options).decode("utf-8", "surrogateescape").rstrip("\n")
+    if now.is_zram:
+        options.append(("x-ghost.memory-limit", f"{chosen.limit >> 20}M"))
+    return fstab.format_swap(now.path, options).decode("utf-8", "surrogateescape").rstrip("\n")
 
 
-def _size(chosen: Alternative) -> str:
-    return f"{chosen.size >> 20}M"
-
-
-def past(areas: Iterable[Area], prio: int) -> str:
+def past(areas: Sequence[Area], prio: int) -> str:
     """What happens when all slots of the ghost are taken."""
     areas = [area for area in areas if area.is_ordinary]
     below = [area for area in areas if area.prio < prio]
@@ -209,7 +288,7 @@ def past(areas: Iterable[Area], prio: int) -> str:
         return (
             f"the kernel goes on with {beside}, which it has used in turn with it"
             if beside
-            else "no other area is active: memory is reclaimed elsewhere, then the kernel kills for it"
+            else "no other area is active: memory is reclaimed elsewhere, then the OOM killer ends a process"
         )
     following = max(below, key=lambda area: area.prio)
     free = human(sum(area.size - area.used for area in below))

@@ -113,7 +113,18 @@ class Change:
         with naming(PATH):
             data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
         # the line end tells a whole note from one that a kill cut off, before anything was changed
-        return data.split() if data.endswith("\n") else None
+        existing, end, _ = data.partition("\n")
+        return existing.split() if end else None
+
+    def made_by(self) -> str | None:
+        """The name that such a change had made already; None when it did not come to `made`."""
+        if self._fd is None:
+            return None
+        with naming(PATH):
+            data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
+        _, _, rest = data.partition("\n")
+        name, end, _ = rest.partition("\n")
+        return name if end else None
 
     def begin(self, existing: Iterable[str]) -> None:
         """Notes the names that exist."""
@@ -126,6 +137,15 @@ class Change:
                 os.ftruncate(self._fd, 0)
         except OSError as error:
             trace(f"{PATH}: no note of what is there: {describe(error)}")
+
+    def made(self, name: str) -> None:
+        """Notes what has been made, until that can be told from the rest by itself."""
+        if self._fd is None:
+            return
+        try:
+            os.pwrite(self._fd, f"{name}\n".encode("ascii"), os.fstat(self._fd).st_size)
+        except OSError as error:
+            trace(f"{PATH}: no note of what was made: {describe(error)}")
 
     def complete(self) -> None:
         """Removes the note. One that stays costs a later run a warning, and nothing else."""
@@ -144,6 +164,27 @@ def change(name: str) -> Iterator[Change]:
         yield Change(fd)
 
 
+def keep(name: str, text: str) -> None:
+    """Keeps a text until the next boot, whole or not at all. Raises `OSError`."""
+    fd = _open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    path = os.path.join(PATH, name)
+    data = os.fsencode(text)
+    try:
+        with naming(path):
+            if os.write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.rename(f"{path}.new", path)
+    finally:
+        os.close(fd)
+
+
+def kept(name: str) -> str:
+    """A text that `keep` has kept. Raises `OSError`, also where others could have written it."""
+    fd = _open(name, os.O_RDONLY)
+    with open(fd, "rb") as file:
+        return os.fsdecode(file.read())
+
+
 class Record(NamedTuple):
     """Which ghost an area was made for, where nothing on the area itself can say it."""
 
@@ -155,16 +196,7 @@ class Record(NamedTuple):
 
 def write_record(name: str, record: Record) -> None:
     """Remembers it for the area `name`, whole or not at all. Raises `OSError`."""
-    data = os.fsencode(f"{record.instance}\n{record.uuid or ''}\n{record.ghost}")
-    path = os.path.join(PATH, name)
-    fd = _open(f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
-        with naming(path):
-            if os.write(fd, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.rename(f"{path}.new", path)
-    finally:
-        os.close(fd)
+    keep(name, f"{record.instance}\n{record.uuid or ''}\n{record.ghost}")
 
 
 def read_record(name: str) -> Record | None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How well the memory of processes compresses: a sample of their anonymous pages, through a library."""
+"""How well the memory of processes compresses: a sample of their anonymous pages.
+
+The kernel itself compresses it, on a throw-away zram device, for root; else a library does.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from . import sizes
-from .report import trace
+from . import kernel, sizes
+from .errors import Error, NotFound
+from .report import describe, trace
 
+_PROCESSES = 32
+"""Processes that a sample of the machine is taken from, the largest."""
 _PAGES = 1024
 _CHUNKS = 256
 """Places of a process that are looked at, each of 512 pages."""
@@ -31,15 +37,108 @@ _BYTES, _SIZE = ctypes.c_char_p, ctypes.c_size_t
 Compress = Callable[[bytes], int]
 
 
+# mm/zsmalloc.c: each class of sizes has pages of its own, and the last of them is half empty
+_WRITTEN_PAGES = 8192
+"""Of which the sample is written several times: that overhead does not grow."""
+_MEMORY_SHARE = 16
+"""The part of available memory that the sample and its copies may take on a device."""
+
+_MOST_BY_ZPOOL = {"zbud": 2.0, "z3fold": 3.0}
+"""These allocators of zswap keep at most so many compressed pages in one page."""
+
+
 class Sample(NamedTuple):
     """What a sample of memory says."""
 
     ratio: float
+    """Pages to memory, those that do not compress among them."""
     pages: int
+    """But for those that are all zeros, which take nothing."""
     incompressible: int
     """Pages of the sample that zswap would refuse, or store as they are."""
-    library: str
+    by: str
     """What compressed them, and what was taken off the ratio when that is not what the kernel has."""
+
+    @property
+    def how(self) -> str:
+        """How the ratio was found, in words."""
+        text = f"{self.pages} pages of memory, compressed {self.by}"
+        return f"{text}, {self.incompressible} of which do not compress" if self.incompressible else text
+
+
+def take(
+    compressor: str | None, pids: Iterable[int] | None = None, *, zpool: str | None = None
+) -> Sample | None:
+    """A sample of the memory of processes, those given or the largest; None when none can be read.
+
+    As the kernel's `compressor` would have it (None: that which zram takes by itself), in zswap's `zpool`.
+    """
+    zero = bytes(sizes.page_size())
+    pages = [page for page in read(*processes(pids)) if page != zero]
+    found = by_kernel(pages, compressor) or measure(pages, compressor)
+    if found is None:
+        return None
+    return found._replace(ratio=min(found.ratio, _MOST_BY_ZPOOL.get(zpool or "", found.ratio)))
+
+
+def processes(pids: Iterable[int] | None = None) -> tuple[list[int], list[int]]:
+    """Processes and the size of their anonymous memory: those given, or the largest of this machine."""
+    import psutil
+
+    found = []
+    try:
+        for pid in psutil.pids() if pids is None else pids:
+            try:
+                memory = psutil.Process(pid).memory_info()
+            except psutil.Error:
+                # gone, or somebody else's
+                continue
+            if memory.rss > memory.shared:
+                found.append((memory.rss - memory.shared, pid))
+    except (LookupError, ValueError):
+        raise Error("is not what it should be", path="/proc") from None
+    found.sort(reverse=True)
+    found = found[:_PROCESSES]
+    return [pid for _, pid in found], [size for size, _ in found]
+
+
+def in_cgroup(path: str) -> list[int]:
+    """The processes in a cgroup and below it. Raises `OSError`."""
+    pids: list[int] = []
+    if not os.path.exists(os.path.join(path, "cgroup.procs")):
+        raise NotFound("not a cgroup", path=path)
+    for directory, _, _ in os.walk(path):
+        try:
+            with open(os.path.join(directory, "cgroup.procs"), encoding="ascii") as file:
+                pids += map(int, file)
+        except FileNotFoundError:
+            # removed just now
+            continue
+    return pids
+
+
+def by_kernel(pages: Sequence[bytes], compressor: str | None) -> Sample | None:
+    """How pages compress with the kernel's own compressor; None where it cannot be asked."""
+    if os.geteuid() != 0 or not pages:
+        return None
+    from .backends import zram
+
+    page_size = sizes.page_size()
+    try:
+        most = kernel.read_meminfo()["MemAvailable"] // _MEMORY_SHARE // page_size
+        pages = pages[:most]
+        if not pages:
+            trace("too little memory for a sample on a zram device")
+            return None
+        copies = max(min(_WRITTEN_PAGES, most) // len(pages), 1)
+        found = zram.compress(pages, copies, compressor)
+    except (Error, OSError, KeyError) as error:
+        trace(f"zram: {describe(error) if not isinstance(error, KeyError) else error}")
+        return None
+    if found.size <= 0 or found.memory <= 0:
+        return None
+    by = f"by the kernel's {found.compressor or compressor or 'own compressor'}"
+    return Sample(max(found.size / found.memory, 1), len(pages), found.incompressible // copies, by)
 
 
 def _lz4() -> Compress:
@@ -136,9 +235,9 @@ def compressor(name: str | None) -> tuple[str, Compress, int]:
 
 
 def measure(pages: Iterable[bytes], name: str | None) -> Sample | None:
-    """How pages compress with what is nearest to the kernel's compressor `name`; None without any.
+    """How pages compress with the library nearest to the kernel's compressor `name`; None without any pages.
 
-    Where that is another compressor, the ratio is lowered, and `Sample.library` says so.
+    Where that is another compressor, the ratio is lowered, and `Sample.by` says so.
     Pages of zeros do not count: newer kernels keep no compressed copy of them at all.
     """
     library, compress, less = compressor(name)
@@ -152,17 +251,19 @@ def measure(pages: Iterable[bytes], name: str | None) -> Sample | None:
         counted += 1
         size = compress(page)
         if 0 < size < page_size:
-            cost += (size + _HANDLE + step - 1) // step * step
+            cost += min((size + _HANDLE + step - 1) // step * step, page_size)
         else:
             incompressible += 1
-    if not cost:
+            cost += page_size
+    if not counted:
         return None
-    ratio = (counted - incompressible) * page_size / cost
+    ratio = counted * page_size / cost
+    by = f"with {library}"
     if less:
-        # zswap refuses pages that would need more than they have
+        # no page takes more than it has
         ratio = max(ratio * (100 - less) / 100, 1)
-        library += f" instead of {name or 'an unknown compressor'} (the ratio is lowered by {less}%)"
-    return Sample(ratio, counted, incompressible, library)
+        by += f" instead of {name or 'an unknown compressor'} (the ratio is lowered by {less}%)"
+    return Sample(ratio, counted, incompressible, by)
 
 
 def read(pids: Sequence[int], weights: Sequence[int]) -> Iterator[bytes]:

@@ -8,7 +8,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+"""The signals that end the program."""
 
 arrived: list[int] = []
 """The signals that came while `deferred` held them back, in order."""
@@ -34,7 +35,7 @@ def deferred(interrupted: Callable[[], None] | None = None) -> Iterator[None]:
         held.append(number)
         arrived.append(number)
 
-    old = {number: signal.signal(number, note) for number in _ENDING if not is_ignored(number)}
+    old = {number: signal.signal(number, note) for number in ENDING if not is_ignored(number)}
     done = False
     try:
         yield

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
-from functools import cache
+from functools import cache, partial
 
-from . import signals
+from . import report, signals
+from .errors import Error, NoMemory
 from .report import trace
 
 # include/linux/swap.h
@@ -24,6 +26,12 @@ _PATH_MAX = 4096
 # include/uapi/linux/fs.h
 RENAME_NOREPLACE = 1
 
+# include/uapi/linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+
+_INTERVAL = 0.1
+"""Seconds after which a signal that `signals.deferred` holds back is noticed, at most."""
+
 DISCARD_FLAGS = {
     "all": SWAP_FLAG_DISCARD,
     "once": SWAP_FLAG_DISCARD | SWAP_FLAG_DISCARD_ONCE,
@@ -34,6 +42,8 @@ DISCARD_FLAGS = {
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
+    from collections.abc import Callable, Iterable
+    from typing import NoReturn
 
 
 @cache
@@ -99,16 +109,137 @@ def swapoff(fd: int, path: str) -> None:
 
     By descriptor (O_PATH will do), so that what was checked is what goes; `path` is for messages. A signal
     whose handler raises ends it, and so does one that `signals.deferred` holds back: EINTR. After others,
-    such as SIGCONT, it is called again. Raises `OSError`. The call gives up the interpreter lock: other
-    threads can show how far it is.
+    such as SIGCONT, it is called again. Raises `OSError`.
     """
     trace(f"swapoff({path!r})")
+    _swapoff(fd, path)
+
+
+def _swapoff(fd: int, path: str) -> None:
     while True:
         try:
             return _check("swapoff", _libc().swapoff(f"/proc/self/fd/{fd}".encode()), path)
         except InterruptedError:
             if signals.arrived:
                 raise
+
+
+def swapoff_apart(fd: int, path: str) -> None:
+    """`swapoff` by a process of its own: see `apart`. Raises `OSError`, `Error`, `NoMemory`."""
+    trace(f"swapoff({path!r})")
+    apart(lambda: _swapoff(fd, path), "swapoff", path)
+
+
+def apart(call: Callable[[], object], name: str, path: str) -> None:
+    """Makes a call that brings pages back, in a child process.
+
+    When memory runs out, the kernel kills the process that brings pages back before any other, whatever its
+    oom_score_adj (oom_task_origin() in mm/oom_kill.c). So that is a child. A signal that ends this process,
+    or whose handler raises, ends the child as well; with one that `signals.deferred` holds back it is EINTR.
+    The call must print nothing: another thread may be printing. Where no process can be made, this one makes
+    the call.
+
+    Raises `NoMemory` when the child was killed and for ENOMEM, `OSError` with any other errno that the call
+    had, and `Error` when the child ended otherwise; `name` of the call and `path` are for these.
+    """
+    # how it ended could not be known
+    if signals.is_ignored(signal.SIGCHLD):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*signals.ENDING, signal.SIGCHLD))
+    try:
+        pid = _fork(call, mask)
+        number = None if pid is None else _result(pid, mask, path)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if number is None:
+        number = _errno_of(call)
+    if number == errno.ENOMEM:
+        raise NoMemory(f"{name} failed: {os.strerror(number)}", path=path)
+    if number:
+        raise OSError(number, f"{name} failed: {os.strerror(number)}", path)
+
+
+def _errno_of(call: Callable[[], object]) -> int:
+    try:
+        call()
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def _fork(call: Callable[[], object], mask: Iterable[int]) -> int | None:
+    """Number of a child that makes the call, with this mask of signals; None when there can be none.
+
+    What another thread has locked stays locked in the child: it imports and prints nothing.
+    """
+    from ctypes import c_ulong
+
+    prctl, parent = partial(_libc().prctl, _PR_SET_PDEATHSIG, c_ulong(signal.SIGKILL)), os.getpid()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        trace(f"fork: {error.strerror}")
+        return None
+    if pid == 0:
+        _be_child(call, mask, prctl, parent)
+    return pid
+
+
+def _be_child(
+    call: Callable[[], object], mask: Iterable[int], prctl: Callable[[], object], parent: int
+) -> NoReturn:
+    status = errno.EIO
+    try:
+        report.verbosity = 0
+        signals.arrived.clear()
+        for number in signals.ENDING:
+            if not signals.is_ignored(number):
+                signal.signal(number, signal.SIG_DFL)
+        prctl()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        # it may have died before prctl(2)
+        if os.getppid() == parent:
+            status = _errno_of(call)
+    finally:
+        os._exit(status)
+
+
+def _result(pid: int, mask: Iterable[int], path: str) -> int:
+    """0 or the errno with which the child ended; SIGCHLD and what ends this process are blocked."""
+    came = len(signals.arrived)
+    ended = status = 0
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, (*mask, signal.SIGCHLD))
+        while not ended and len(signals.arrived) == came:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if not ended:
+                signal.sigtimedwait([signal.SIGCHLD], _INTERVAL)
+    finally:
+        if not ended:
+            # a second signal must not leave it behind
+            signal.pthread_sigmask(signal.SIG_BLOCK, signals.ENDING)
+            status = _kill(pid)
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return code
+    if len(signals.arrived) > came:
+        return errno.EINTR
+    if -code in signals.ENDING:
+        # one that was sent to the child alone
+        os.kill(os.getpid(), -code)
+        return errno.EINTR
+    if -code == signal.SIGKILL:
+        raise NoMemory("killed while pages came back, as the kernel does when memory runs out", path=path)
+    raise Error(f"the process that brings pages back was ended by signal {-code}", path=path)
+
+
+def _kill(pid: int) -> int:
+    """Ends the child; returns its wait status, 0 when that has been fetched before."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+        return os.waitpid(pid, 0)[1]
+    except (ProcessLookupError, ChildProcessError):
+        return 0
 
 
 def renameat2(dirfd: int, old: str, new: str, flags: int) -> None:

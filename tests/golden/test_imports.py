@@ -95,7 +95,12 @@ COMMAND_LINES: list[tuple[str, tuple[str, ...]]] = [
     ("on {missing}", HEADER),
     ("off {missing}", NO_HEADER),
     ("doctor --help", (*HEADER, "shutil")),
-    ("fstab list", HEADER),
+    ("doctor", NO_HEADER),
+    ("doctor --require zram", NO_HEADER),
+    ("doctor --require zswap", ()),
+    ("fstab list", NO_HEADER),
+    ("fstab check", NO_HEADER),
+    ("plan --ratio 3", NO_HEADER),
     ("plan", (*HEADER, "psutil", "random", "pathlib", "ctypes")),
     ("zswap show", ()),
 ]

@@ -6,16 +6,20 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
-from machine import HOG, ghostctl, is_active, require, run, swap_file, with_swaps
+from machine import GHOSTCTL, HOG, ghostctl, is_active, require, run, swap_file, with_swaps
+from zramdevices import make_active
 
-from ghostctl import areas, backends, deactivation, errors
+from ghostctl import areas, backends, deactivation, errors, ghostfile
 from ghostctl.swaps import Area
 
 MEMORY = Path("/sys/fs/cgroup/memory")
@@ -46,9 +50,9 @@ def memory_cgroup() -> Iterator[Path]:
                 time.sleep(0.1)
 
 
-def test_pages_come_back_as_they_were(swap_dir: Path, memory_cgroup: Path) -> None:
-    path = swap_file(swap_dir / "swap", 64 << 20)
-    assert ghostctl("on", "-p", "32767", path).returncode == 0
+@contextmanager
+def hog_in(memory_cgroup: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in that cgroup, which checks its pages when its input ends."""
     hog = subprocess.Popen(
         ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', memory_cgroup, sys.executable, HOG, "24"],
         stdin=subprocess.PIPE,
@@ -56,22 +60,153 @@ def test_pages_come_back_as_they_were(swap_dir: Path, memory_cgroup: Path) -> No
     )
     try:
         assert hog.stdout is not None
-        assert hog.stdin is not None
         assert hog.stdout.readline() == b"ready\n"
-        used = used_kib(path)
-        assert used > 4096
-        shown = ghostctl("status", "--raw", "--bytes", "--noheadings", "-o", "USED", path)
-        assert int(shown.stdout) > 4096 << 10
-        # what comes back has to go somewhere
-        (memory_cgroup / "memory.limit_in_bytes").write_text(str(64 << 20))
-        done = ghostctl("off", path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert not is_active(path)
-        hog.stdin.close()
-        assert hog.stdout.readline() == b"intact\n"
+        yield hog
     finally:
         hog.kill()
         hog.wait()
+
+
+@pytest.fixture
+def full(swap_dir: Path, memory_cgroup: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """An area with pages of such a program."""
+    path = swap_file(swap_dir / "swap", 64 << 20)
+    assert ghostctl("on", "-p", "32767", path).returncode == 0
+    with hog_in(memory_cgroup) as hog:
+        assert used_kib(path) > 4096
+        yield path, hog
+
+
+def is_intact(hog: subprocess.Popen[bytes]) -> bool:
+    assert hog.stdout is not None
+    assert hog.stdin is not None
+    hog.stdin.close()
+    return hog.stdout.readline() == b"intact\n"
+
+
+def test_pages_come_back_as_they_were(
+    full: tuple[Path, subprocess.Popen[bytes]], memory_cgroup: Path
+) -> None:
+    path, hog = full
+    shown = ghostctl("status", "--raw", "--bytes", "--noheadings", "-o", "USED", path)
+    assert int(shown.stdout) > 4096 << 10
+    # what comes back has to go somewhere
+    (memory_cgroup / "memory.limit_in_bytes").write_text(str(64 << 20))
+    done = ghostctl("off", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not is_active(path)
+    assert is_intact(hog)
+
+
+def test_a_cgroup_without_room_for_its_pages(
+    full: tuple[Path, subprocess.Popen[bytes]], memory_cgroup: Path
+) -> None:
+    """Its program would be killed, whatever memory the machine has; the command of the hint makes room."""
+    path, hog = full
+    done = ghostctl("off", path)
+    assert done.returncode == 7
+    said, hint = done.stderr.splitlines()
+    assert said.startswith(f"ghostctl: {path}: the cgroup {memory_cgroup.relative_to(MEMORY)} has ")
+    assert said.endswith(" of it: its processes would be killed")
+    assert is_active(path)
+    assert used_kib(path) > 4096
+    command = hint.removeprefix("ghostctl: hint: ")
+    assert command.endswith(f"/memory.limit_in_bytes  # or: ghostctl off --force {path}")
+    run("sh", "-ec", command)
+    done = ghostctl("off", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert is_intact(hog)
+
+
+def test_nor_is_such_an_area_resized(ghost: Path, memory_cgroup: Path) -> None:
+    assert ghostctl("resize", ghost, "48M").returncode == 0
+    name = make_active(ghost, "-p", "32767")
+    with hog_in(memory_cgroup) as hog:
+        done = ghostctl("resize", "--cycle", ghost, "64M")
+        assert done.returncode == 7
+        assert f"{name}: the cgroup {memory_cgroup.relative_to(MEMORY)} has " in done.stderr
+        assert is_active(name)
+        with ghostfile.look(str(ghost)) as file:
+            assert file.require_header().size == 48 << 20
+        (memory_cgroup / "memory.limit_in_bytes").write_text(str(64 << 20))
+        assert ghostctl("resize", "--cycle", ghost, "64M").returncode == 0
+        assert is_intact(hog)
+    assert ghostctl("off", ghost).returncode == 0
+
+
+def test_memory_that_runs_out(full: tuple[Path, subprocess.Popen[bytes]], memory_cgroup: Path) -> None:
+    """The kernel kills the process inside swapoff(2), which is not the program itself."""
+    require("strace")
+    path, hog = full
+    (memory_cgroup / "memory.limit_in_bytes").write_text(str(64 << 20))
+    for how, why in (
+        ("signal=SIGKILL", "killed while pages came back, as the kernel does when memory runs out"),
+        ("error=ENOMEM", "swapoff failed: Cannot allocate memory"),
+    ):
+        prefix = ("strace", "-fqq", "-o/dev/null", f"-einject=swapoff:{how}")
+        done = ghostctl("off", path, prefix=prefix)
+        assert done.returncode == 7
+        said, hint = done.stderr.splitlines()
+        assert said.startswith(f"ghostctl: {path}: {why}: still active")
+        assert hint == "ghostctl: hint: end what uses memory or activate another area, then try again"
+        assert is_active(path)
+    assert is_intact(hog)
+
+
+@contextmanager
+def in_swapoff(path: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """An off of this area, and its child, which is stopped on its way into swapoff(2)."""
+    require("strace")
+    run("swapon", path)
+    prefix = ("strace", "-Dfqq", "-o/dev/null", "-einject=swapoff:error=EINTR:signal=SIGSTOP:when=1")
+    with subprocess.Popen(
+        [*prefix, GHOSTCTL, "off", path], stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        stopped: list[psutil.Process] = []
+        while not stopped:
+            assert process.poll() is None
+            time.sleep(0.02)
+            stopped = [
+                child
+                for child in psutil.Process(process.pid).children()
+                if child.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+            ]
+        yield process, stopped[0]
+
+
+@pytest.mark.parametrize("way", ["^C", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_what_ends_it_ends_its_child(swap_dir: Path, way: str) -> None:
+    """^C reaches both."""
+    path = swap_file(swap_dir / "swap")
+    number = signal.SIGINT if way == "^C" else signal.Signals[way]
+    with in_swapoff(path) as (process, child):
+        if way == "^C":
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        assert process.wait() == -number
+        assert process.stderr is not None
+        # which the child would have, too
+        said = process.stderr.read()
+    assert said == ("" if way == "SIGKILL" else f"ghostctl: {path}: interrupted, still active\n")
+    # what is left of an orphan is for the first process to fetch
+    assert way == "SIGKILL" or not child.is_running()
+    assert is_active(path)
+    run("swapoff", path)
+
+
+def test_stopped_and_continued(swap_dir: Path) -> None:
+    """As by ^Z and fg: it goes on, and ends as if nothing had been."""
+    path = swap_file(swap_dir / "swap")
+    with in_swapoff(path) as (process, _):
+        os.killpg(process.pid, signal.SIGTSTP)
+        while process.poll() is None:
+            time.sleep(0.05)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGCONT)
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (0, "")
+    assert not is_active(path)
 
 
 def test_off_all_takes_what_proc_swaps_lists(swap_dir: Path) -> None:

@@ -291,44 +291,47 @@ def test_options(ghost: Path) -> None:
 
 
 def test_room_of_a_device(ghost: Path) -> None:
-    """Its memory limit, at the ratio of what it has; never more than its slots, or than there is memory."""
+    """Its memory limit, at the ratio of what it has; never more than its slots."""
     name = make_active(ghost, "--memory-limit", "1M")
-    (found,) = (one for one in areas.read() if one.area.name == name)
 
-    def room(available: int = 1 << 30) -> int:
-        return capacity.room([found], None, available)
+    def held() -> capacity.Held:
+        (found,) = (one for one in capacity.held(areas.read(), None) if one.area.name == name)
+        return found
 
     # nothing is in it but the header
-    _, _, used, limit, *_ = map(int, attribute(name, "mm_stat").split())
-    assert limit == 1 << 20
-    assert room() == limit - used
-    assert room(1 << 16) == 1 << 16
+    stored, _, used, limit, *_ = map(int, attribute(name, "mm_stat").split())
+    assert (stored, limit) == (PAGE, 1 << 20)
+    assert held().room == limit - min(stored, used)
     assert ghostctl("off", ghost).returncode == 0
     device = add_device()
+    number = int(device.name.removeprefix("zram"))
+    attributes = Path("/sys/block") / device.name
     try:
-        set_size(device)
-        (Path("/sys/block") / device.name / "mem_limit").write_text("1M")
+        (attributes / "disksize").write_text("8M")
+        (attributes / "mem_limit").write_text("4M")
+        pages = b"".join(random.Random(n).randbytes(1000).ljust(PAGE, b"x") for n in range(1536))
         with device.open("r+b") as file:
-            file.write(b"".join(random.Random(n).randbytes(1000).ljust(PAGE, b"x") for n in range(256)))
+            file.write(pages)
             file.flush()
             os.fsync(file.fileno())
         stored, _, used, limit, *_ = map(int, attribute(str(device), "mm_stat").split())
-        area = swaps.Area(str(device), "partition", SIZE >> 10, 0, 1)
-        assert 0 < used < stored
-        expected = (limit - used) * stored // used
-        assert capacity.room([areas.Active(area, area.name)], None, 1 << 30) == expected
-        assert capacity.room([areas.Active(area, area.name)], None, 1 << 14) == (1 << 14) * stored // used
-        full = area._replace(used_kib=(SIZE >> 10) - 8)
-        assert capacity.room([areas.Active(full, area.name)], None, 1 << 30) == 8 << 10
-        (Path("/sys/block") / device.name / "mem_limit").write_text("4K")
-        assert capacity.room([areas.Active(area, area.name)], None, 1 << 30) == 0
+        pool = capacity.zram_pool(number)
+        assert (pool.stored, pool.used, pool.limit) == (stored, used, 4 << 20)
+        assert stored == len(pages) > 2 * used
+        assert pool.room == int((limit - used) * (stored / used))
+        full = swaps.Area(str(device), "partition", 8 << 10, (8 << 10) - 8, 1)
+        assert capacity.Held(full, pool).room == 8 << 10
+        (attributes / "mem_limit").write_text("4K")
+        assert capacity.zram_pool(number).room == 0
+        (attributes / "reset").write_text("1")
+        assert capacity.zram_pool(number).stored == 0
     finally:
         remove_device(device)
+    assert capacity.zram_pool(number) == capacity.Pool(f"zram{number}", None, None, None, None)
     # without a limit memory is one
     name = make_active(ghost)
-    (found,) = (one for one in areas.read() if one.area.name == name)
-    assert room(1 << 40) == found.area.size
-    assert room(1 << 16) == 1 << 16
+    found = held()
+    assert (found.pool.limit, found.room) == (None, found.area.size)
     assert ghostctl("off", ghost).returncode == 0
 
 

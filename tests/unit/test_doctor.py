@@ -30,7 +30,8 @@ class Prepared:
         self.write("proc/cmdline", "quiet\n")
         self.write("proc/sys/vm/swappiness", "60\n")
         self.write("sys/module/zswap/parameters/enabled", "Y\n")
-        self.write("sys/module/zswap/parameters/max_pool_percent", "20\n")
+        self.write("sys/module/zswap/parameters/max_pool_percent", "50\n")
+        self.write("sys/module/zswap/parameters/accept_threshold_percent", "90\n")
         self.write("etc/fstab", FSTAB)
         (root / "var/lib/ghost").mkdir(parents=True)
         self.make(200 * MIB)
@@ -86,29 +87,68 @@ def test_no_zswap(prepared: Prepared) -> None:
     assert prepared.one("pool").status == "OK"
 
 
-def test_a_small_pool(prepared: Prepared) -> None:
-    prepared.write("sys/module/zswap/parameters/max_pool_percent", "1\n")
+@pytest.mark.parametrize(
+    ("percent", "status", "seen"),
+    [
+        (0, "FAIL", "0B, 0%"),
+        (1, "FAIL", "5.1M, 1% of memory: too little to be of use"),
+        (91, "WARN", "91% of memory: too little is left beside a full one"),
+        (100, "WARN", "100%"),
+    ],
+)
+def test_a_limit_that_makes_no_sense(prepared: Prepared, percent: int, status: str, seen: str) -> None:
+    prepared.write("sys/module/zswap/parameters/max_pool_percent", f"{percent}\n")
     finding = prepared.one("pool")
-    assert finding.status == "FAIL"
-    assert "5.1M, 1%" in finding.seen
-    assert finding.fix == ("ghostctl zswap set max_pool_percent=20 --persist",)
+    assert finding.status == status
+    assert seen in finding.seen
+    assert finding.fix == ("ghostctl zswap set max_pool_percent=50 --persist",)
+    # the size is judged by the limit that is to be
+    assert prepared.one("size").status == "OK"
+
+
+def test_a_full_pool_that_takes_nothing_until_it_is_empty(prepared: Prepared) -> None:
+    prepared.write("sys/module/zswap/parameters/accept_threshold_percent", "1\n")
+    fine, finding = prepared.find("pool")
+    assert fine.status == "OK"
+    assert finding.status == "WARN"
+    assert finding.fix == ("ghostctl zswap set accept_threshold_percent=90 --persist",)
 
 
 def test_a_full_pool(prepared: Prepared) -> None:
-    prepared.write("proc/meminfo", "MemTotal: 524288 kB\nZswap: 100000 kB\nZswapped: 300000 kB\n")
+    """256 MiB may be taken."""
+    prepared.areas(f"{GHOST} ghost {400 << 10} {300 << 10} 100")
+    prepared.write("proc/meminfo", "MemTotal: 524288 kB\nZswap: 250000 kB\nZswapped: 300000 kB\n")
     finding = prepared.one("pool")
-    assert (finding.status, finding.fix) == ("WARN", ("ghostctl zswap set max_pool_percent=40",))
+    assert (finding.status, finding.fix) == ("WARN", ())
+    assert "95% full: 85.8M of slots are free in vain" in finding.seen
+    # but for slots that end first it is as it should be
+    prepared.areas(f"{GHOST} ghost {310 << 10} {300 << 10} 100")
+    assert prepared.one("pool").status == "OK"
 
 
 def test_a_ghost_larger_than_the_pool(prepared: Prepared) -> None:
     prepared.make(1024 * MIB)
     prepared.areas(f"{GHOST} ghost {1024 << 10} 0 100", "/swap file 1048576 0 5")
     finding = prepared.one("size")
-    # 20 % of 512 MiB at the assumed 3:1 is 307 MiB, less a tenth
     assert finding.status == "FAIL"
-    assert finding.fix[0] == f"ghostctl resize --cycle {GHOST} 276M"
+    edit = finding.fix[-1]
+    assert finding.fix == (f"ghostctl resize --cycle {GHOST} 256M", edit)
+    assert "x-ghost.size=256M" in edit
+    # the limit is raised first
+    prepared.write("sys/module/zswap/parameters/max_pool_percent", "20\n")
+    raised = "ghostctl zswap set max_pool_percent=50 --persist"
+    assert prepared.one("size").fix == (raised, f"ghostctl resize --cycle {GHOST} 256M", edit)
+    prepared.make(200 * MIB)
+    prepared.areas(f"{GHOST} ghost {200 << 10} 0 100")
+    assert prepared.one("size").fix == (raised,)
+    # not active, it declares as much
+    prepared.areas()
+    assert prepared.one("size").fix == (raised,)
     prepared.areas(f"{GHOST} ghost {1024 << 10} 0 100", "/swap file 1048576 0 105")
-    assert prepared.one("size").status == "OK"
+    finding = prepared.one("size")
+    assert finding.status == "OK"
+    assert finding.seen.endswith("; /swap has the higher priority and takes the rest")
+    assert prepared.one("priority").status == "OK"
 
 
 @pytest.mark.parametrize("name", ["swap0", "my.sw*p [1]", "x|y&z"])
@@ -124,7 +164,7 @@ def test_the_edit_of_fstab_changes_one_option(prepared: Prepared, name: str) -> 
     ghostwrite.create(str(prepared.root / path.lstrip("/")), ghostwrite.Request(new, force=True))
     edit = prepared.one("size").fix[1]
     subprocess.run(edit.replace("/etc/fstab", str(prepared.root / "etc/fstab")), shell=True, check=True)
-    assert (prepared.root / "etc/fstab").read_text() == other + line.replace("1G", "276M")
+    assert (prepared.root / "etc/fstab").read_text() == other + line.replace("1G", "256M")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +258,11 @@ def test_page_size(prepared: Prepared) -> None:
     prepared.make(200 * MIB, 16384)
     finding = prepared.one("page-size")
     assert finding.status == "FAIL"
-    assert finding.fix == (f"ghostctl mkghost --if-needed -s {200 * MIB} {GHOST}",)
+    make = f"ghostctl mkghost --if-needed -s {200 * MIB} {GHOST}"
+    # not while it is active
+    assert finding.fix == (f"ghostctl off {GHOST} && {make} && ghostctl on -p 100 {GHOST}",)
+    prepared.areas()
+    assert prepared.one("page-size").fix == (make,)
 
 
 def test_permissions(prepared: Prepared) -> None:
@@ -310,6 +354,19 @@ def test_cgroup(prepared: Prepared) -> None:
     prepared.write("sys/fs/cgroup/b/memory.swap.max", "0\n")
     finding = prepared.one("cgroup")
     assert finding.fix == ("echo max > /sys/fs/cgroup/a/memory.zswap.max",)
+    # a service that may have 64 MiB in swap, and 5 in zswap
+    prepared.write("sys/fs/cgroup/a/memory.zswap.max", "5242880\n")
+    prepared.write("sys/fs/cgroup/a/memory.swap.max", "67108864\n")
+    assert "/sys/fs/cgroup/a (5M)" in prepared.one("cgroup").seen
+    prepared.write("sys/fs/cgroup/a/memory.zswap.max", "67108864\n")
+    assert prepared.one("cgroup").status == "OK"
+
+
+def test_noauto_fails_no_boot(prepared: Prepared) -> None:
+    prepared.write("etc/fstab", FSTAB.replace("nofail,", ""))
+    assert prepared.one("fstab").status == "WARN"
+    prepared.write("etc/fstab", FSTAB.replace("nofail,", "noauto,"))
+    assert prepared.one("fstab").status == "OK"
 
 
 def interfaces(prepared: Prepared, offers: Interfaces) -> dict[str, Finding]:
@@ -322,7 +379,9 @@ def test_a_kernel_without_ghosts(prepared: Prepared) -> None:
     prepared.areas()
     found = interfaces(prepared, Interfaces(False, False, False, True))
     assert found["kernel"].status == "FAIL"
-    assert found["kernel"].fix == (f"ghostctl on --fallback zram {GHOST}",)
+    on = f"ghostctl on --fallback zram --memory-limit 200M -p 100 {GHOST}"
+    # what zswap takes never comes to zram
+    assert found["kernel"].fix == ("ghostctl zswap set enabled=no --persist", on)
     prepared.write("sys/module/zswap/parameters/enabled", "N\n")
     assert interfaces(prepared, Interfaces(False, False, False, True))["zswap"].status == "OK"
     assert interfaces(prepared, Interfaces(None, False, False, True))["kernel"].status == "WARN"
@@ -363,7 +422,7 @@ def test_an_area_without_a_file_counts(prepared: Prepared) -> None:
     prepared.areas("/dev/ghostswap ghost 197132288 0 100")
     finding = prepared.one("size")
     assert finding.status == "FAIL"
-    assert finding.seen.startswith("188G declared, zswap's pool holds about")
+    assert finding.seen.startswith("188G declared, zswap's pool may take 256M")
 
 
 def test_somebody_elses_file_is_no_failure_and_only_moved(prepared: Prepared) -> None:

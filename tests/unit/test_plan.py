@@ -1,107 +1,149 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
-import mmap
-import random
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from machine import require
 
-from ghostctl import fstab, plan, sample, sizes
-from ghostctl.errors import Error, NotFound
+from ghostctl import capacity, fstab, plan, sizes, zswap
+from ghostctl.areas import Active
+from ghostctl.capacity import Held, Pool
+from ghostctl.errors import Error
+from ghostctl.plan import Now
 from ghostctl.swaps import Area
 from ghostctl.zswap import Zswap
 
 MIB = 1 << 20
 GIB = 1 << 30
+TIB = 1 << 40
 PAGE = sizes.page_size()
-TEXT = b"The quick brown fox jumps over the lazy dog, and over the swap area behind him. "
+ON = Zswap(True, "lz4", 50, 90, False, None, 0, 0, GIB // 2)
+GHOST = "/var/lib/ghost/a ghost"
 
 
-@given(
-    st.integers(256 << 20, 1 << 45),
-    st.integers(1, 90),
-    st.floats(1, 100, allow_nan=False),
-)
-def test_slots_run_out_before_the_pool(total: int, percent: int, at: float) -> None:
-    (row,) = plan.alternatives(total, [percent], at)
-    assert row.size <= row.pool * at
-    assert row.pool * 100 <= total * percent
-    assert row.left == total - row.pool - row.slots
+def now(
+    memory: int = GIB,
+    state: Zswap | None = ON,
+    declared: int | None = None,
+    own: Held | None = None,
+    others: tuple[Held, ...] = (),
+    ordinary: tuple[Area, ...] = (),
+    fallback: str | None = None,
+) -> Now:
+    return Now(memory, state, GHOST, declared, own, others, ordinary, fallback)
 
 
-def test_alternatives_of_a_gibibyte() -> None:
-    (row,) = plan.alternatives(GIB, [20], 3)
-    assert row.pool == (GIB // PAGE) * 20 // 100 * PAGE
-    assert row.holds == 3 * row.pool
-    assert row.size == 552 << 20
+def held(name: str, kind: str, size: int, prio: int, pool: Pool, backend: str = "file") -> Held:
+    return Held(Area(name, kind, size >> 10, 0, prio), pool, name, backend)
+
+
+ZSWAP = Pool("zswap", 0, 0, GIB // 2, GIB // 2)
+
+
+def own(size: int, prio: int = 100) -> Held:
+    return held(GHOST, "ghost", size - PAGE, prio, ZSWAP)
+
+
+def test_a_gibibyte() -> None:
+    chosen, others = plan.choose(now(), None, 4)
+    assert (chosen.percent, chosen.limit, chosen.size) == (50, 512 * MIB, 512 * MIB)
+    assert (chosen.takes, chosen.least) == (128 * MIB, GIB - 512 * MIB - chosen.slots)
+    assert chosen.left == GIB - 128 * MIB - chosen.slots
+    assert [row.percent for row in others] == [20, 35]
 
 
 @pytest.mark.parametrize(
-    ("now", "asked", "chosen", "shown"),
+    ("percent", "asked", "chosen", "shown"),
     [
-        (20, None, 20, [20, 35, 50]),
-        (1, None, 20, [20, 35, 50]),
-        (40, None, 40, [20, 35, 40, 50]),
-        (20, 60, 60, [20, 35, 50, 60]),
+        # the kernel's, and others that somebody may have chosen without thinking of ghosts
+        (20, None, 50, [20, 35]),
+        (1, None, 50, [20, 35]),
+        (0, None, 50, [20, 35]),
+        (29, None, 50, [20, 35]),
+        (100, None, 50, [20, 35]),
+        # that somebody has chosen
+        (30, None, 30, [20, 35]),
+        (40, None, 40, [35, 50]),
+        (90, None, 90, [35, 50]),
+        (20, 60, 60, [35, 50]),
+        (20, 1, 1, [20, 35]),
     ],
 )
-def test_which_limits_are_shown(now: int, asked: int | None, chosen: int, shown: list[int]) -> None:
-    state = Zswap(True, "lz4", now, 90, False, None, 0, 0, GIB)
-    assert plan.percents(state, asked) == (chosen, shown)
-    assert plan.percents(None, asked)[0] == (asked or 20)
+def test_which_limits_are_shown(percent: int, asked: int | None, chosen: int, shown: list[int]) -> None:
+    state = ON._replace(max_pool_percent=percent)
+    row, others = plan.choose(now(state=state), asked, 3)
+    assert (row.percent, [other.percent for other in others]) == (chosen, shown)
+
+
+def test_what_others_have_been_promised() -> None:
+    beside = held("/other", "ghost", 100 * MIB, 5, ZSWAP)
+    chosen, _ = plan.choose(now(others=(beside,)), None, 3)
+    assert chosen.size == 412 * MIB
+    # zram is another pool, and an ordinary area has none
+    zram = held("/dev/zram3", "partition", 100 * MIB, 5, Pool("zram3", 0, 0, None, GIB), "zram")
+    assert plan.choose(now(others=(zram,)), None, 3)[0].size == 512 * MIB
+    with pytest.raises(Error, match="too much to add a ghost"):
+        plan.choose(now(others=(beside._replace(area=beside.area._replace(size_kib=1 << 20)),)), None, 3)
+    # each zram device has its own limit, and all of them come out of the same memory
+    large = zram._replace(area=zram.area._replace(size_kib=600 << 10))
+    assert plan.choose(now(others=(zram,), fallback="zram"), None, 3)[0].size == 512 * MIB
+    assert plan.choose(now(others=(large,), fallback="zram"), None, 3)[0].size == 321 * MIB
 
 
 def test_commands_say_only_what_is_to_do() -> None:
-    (row,) = plan.alternatives(GIB, [20], 3)
-    on = Zswap(True, "lz4", 20, 90, False, None, 0, 0, GIB)
-    rest = ["ghostctl mkghost -s 552M /g", "ghostctl on -p 7 /g"]
-    assert plan.commands(row, "/g", 7, on) == rest
-    assert plan.commands(row, "/g", 7, on._replace(enabled=False, max_pool_percent=50)) == [
-        "ghostctl zswap set enabled=yes max_pool_percent=20 --persist",
-        *rest,
+    there = now()
+    chosen, _ = plan.choose(there, None, 3)
+    make = f"ghostctl mkghost -s 512M '{GHOST}'"
+    on = f"ghostctl on -p 7 '{GHOST}'"
+    assert plan.commands(there, chosen, 7) == [make, on]
+    off = there._replace(state=ON._replace(enabled=False, max_pool_percent=20))
+    assert plan.commands(off, chosen, 7) == [
+        "ghostctl zswap set enabled=yes max_pool_percent=50 --persist",
+        make,
+        on,
     ]
-    (tiny,) = plan.alternatives(16 << 20, [1], 1)
-    with pytest.raises(Error, match="next to nothing"):
-        plan.commands(tiny, "/g", 7, on)
-    (beside,) = plan.alternatives(GIB, [20], 3, promised=GIB)
-    assert beside.size == 0
-    with pytest.raises(Error, match="all memory"):
-        plan.commands(row._replace(left=-1), "/g", 7, on)
+    assert plan.commands(there._replace(declared=1), chosen, 7) == [
+        f"ghostctl resize '{GHOST}' 512M",
+        on,
+    ]
+    size = 512 * MIB
+    active = there._replace(declared=size, own=own(size, 7))
+    assert plan.commands(active, chosen, 7) == []
+    small = there._replace(declared=MIB, own=own(MIB, 7))
+    assert plan.commands(small, chosen, 7) == [f"ghostctl resize --cycle '{GHOST}' 512M"]
+    # of the kernel's choice, which other areas may have as well
+    assert plan.commands(active._replace(own=own(size, -1)), chosen, 7) == [f"ghostctl off '{GHOST}'", on]
+
+
+def test_commands_for_zram() -> None:
+    there = now(fallback="zram", state=ON._replace(enabled=False))
+    chosen, _ = plan.choose(there, None, 3)
+    assert plan.commands(there, chosen, 100) == [
+        f"ghostctl mkghost -s 512M '{GHOST}'",
+        f"ghostctl on --fallback zram --memory-limit 512M -p 100 '{GHOST}'",
+    ]
+    # what zswap takes never comes to zram
+    assert plan.commands(there._replace(state=ON), chosen, 100)[0] == capacity.DISABLE_ZSWAP
+    line = plan.fstab_line(there, chosen, 100)
+    assert line.endswith("pri=100,x-ghost.size=512M,x-ghost.fallback=zram,x-ghost.memory-limit=512M 0 0")
 
 
 def test_no_size_is_more_than_a_header_declares() -> None:
     """The last page of an area has a number of 32 bits, and the commands have whole MiB."""
-    for total in (1 << 44, 1 << 50):
-        (row,) = plan.alternatives(total, [90], 1000)
-        assert row.holds > PAGE << 32
-        assert row.size == (PAGE << 32) - MIB
-
-
-def test_commands_change_what_is_there(tmp_path: Path) -> None:
-    (row,) = plan.alternatives(GIB, [20], 3)
-    on = Zswap(True, "lz4", 20, 90, False, None, 0, 0, GIB)
-    ghost = tmp_path / "a ghost"
-    ghost.touch()
-    resize = f"ghostctl resize --cycle '{ghost}' 552M"
-    assert plan.commands(row, str(ghost), 7, on) == [resize, f"ghostctl on -p 7 '{ghost}'"]
-    own = Area(str(ghost), "ghost", 1024, 0, 7)
-    assert plan.commands(row, str(ghost), 7, on, own=own) == [resize]
-    # of the kernel's choice, which other areas may have as well
-    again = [f"ghostctl off '{ghost}'", f"ghostctl on -p 7 '{ghost}'"]
-    assert plan.commands(row, str(ghost), 7, on, own=own._replace(prio=-1)) == [resize, *again]
+    chosen, _ = plan.choose(now(memory=1 << 50), None, 1000)
+    assert chosen.limit > PAGE << 32
+    assert chosen.size == (PAGE << 32) - MIB
 
 
 def test_fstab_line_is_one_that_declares_it() -> None:
-    (row,) = plan.alternatives(GIB, [20], 3)
-    (line,) = fstab.parse(plan.fstab_line(row, "/a b", 7).encode())
+    there = now()
+    chosen, _ = plan.choose(there, None, 3)
+    (line,) = fstab.parse(plan.fstab_line(there, chosen, 7).encode())
     assert fstab.declares_ghost(line)
-    assert (line.spec, line.option("x-ghost.size"), line.option("pri")) == ("/a b", "552M", "7")
+    assert (line.spec, line.option("x-ghost.size"), line.option("pri")) == (GHOST, "512M", "7")
 
 
 def test_priority_and_what_comes_after() -> None:
@@ -120,74 +162,188 @@ def test_priority_and_what_comes_after() -> None:
     assert plan.priority(disk._replace(name="/g"), [disk]) == 6
 
 
-def test_zeros_do_not_count_and_noise_is_incompressible() -> None:
-    noise = random.Random(1).randbytes(PAGE)
-    text = (TEXT * PAGE)[:PAGE]
-    assert sample.measure([bytes(PAGE)] * 9, "lz4") is None
-    assert sample.measure([noise], "lz4") is None
-    found = sample.measure([bytes(PAGE), noise, text], "lz4")
-    assert found is not None
-    assert (found.pages, found.incompressible) == (2, 1)
-    assert found.ratio > 8
+class Machine:
+    """A machine on which the commands of a plan do what they say; what else there is stays."""
+
+    def __init__(self, there: Now) -> None:
+        self.now = there
+
+    def run(self, command: str) -> None:
+        program, verb, *words = shlex.split(command)
+        assert program == "ghostctl"
+        {
+            "zswap": self._zswap,
+            "mkghost": self._make,
+            "resize": self._resize,
+            "off": self._off,
+            "on": self._on,
+        }[verb](words)
+
+    def _zswap(self, words: list[str]) -> None:
+        assert (words[0], words[-1]) == ("set", "--persist")
+        assert self.now.state is not None
+        values = dict(word.split("=") for word in words[1:-1])
+        state = self.now.state
+        if "max_pool_percent" in values:
+            percent = int(values["max_pool_percent"])
+            limit = zswap.pool_limit(percent, self.now.memory)
+            state = state._replace(max_pool_percent=percent, pool_limit=limit)
+        if "enabled" in values:
+            state = state._replace(enabled=values["enabled"] == "yes")
+        pool = capacity.zswap_pool(state)
+        own = self.now.own
+        if own is not None and own.pool.name == "zswap":
+            own = own._replace(pool=pool)
+        others = tuple(
+            one._replace(pool=pool) if one.pool.name == "zswap" else one for one in self.now.others
+        )
+        self.now = self.now._replace(state=state, own=own, others=others)
+
+    def _make(self, words: list[str]) -> None:
+        assert words[0] == "-s"
+        assert self.now.declared is None
+        self.now = self.now._replace(declared=sizes.parse(words[1]))
+
+    def _resize(self, words: list[str]) -> None:
+        cycle, own = words[0] == "--cycle", self.now.own
+        assert cycle or own is None
+        size = sizes.parse(words[-1])
+        if own is not None:
+            own = own._replace(area=own.area._replace(size_kib=(size - PAGE) >> 10))
+        self.now = self.now._replace(declared=size, own=own)
+
+    def _off(self, _: list[str]) -> None:
+        assert self.now.own is not None
+        self.now = self.now._replace(own=None)
+
+    def _on(self, words: list[str]) -> None:
+        assert self.now.own is None
+        assert self.now.declared
+        options = dict(zip(words[:-1:2], words[1:-1:2], strict=True))
+        backend = options.get("--fallback") or options.get("--backend") or "file"
+        size, prio = self.now.declared - PAGE, int(options.get("-p", -1))
+        if backend == "zram":
+            limit = sizes.parse(options["--memory-limit"])
+            pool = Pool("zram1", 0, 4096, limit, min(limit, self.now.memory))
+            own = held("/dev/zram1", "partition", size, prio, pool, "zram")._replace(ghost=GHOST)
+        else:
+            own = held(GHOST, "ghost", size, prio, capacity.zswap_pool(self.now.state), backend)
+        self.now = self.now._replace(own=own)
 
 
-@pytest.mark.parametrize("library", list(sample._LIBRARIES))
-def test_every_library_compresses(library: str) -> None:
-    if not library.startswith("zlib"):
-        require(library)
-    compress = sample._LIBRARIES[library]()
-    assert 0 < compress((TEXT * PAGE)[:PAGE]) < PAGE // 8
-    assert compress(random.Random(1).randbytes(PAGE)) >= PAGE
+memories = st.one_of(
+    st.sampled_from([64 * MIB, 512 * MIB, 24 * GIB, 6 * TIB]), st.integers(64 * MIB, 6 * TIB)
+).map(lambda size: size // PAGE * PAGE)
 
 
-@pytest.mark.parametrize("name", ["lz4", "lzo", "lzo-rle", "zstd", "deflate"])
-def test_the_compressor_itself_is_taken_first(name: str) -> None:
-    library = {"lz4": "liblz4", "lzo": "liblzo2", "lzo-rle": "liblzo2", "zstd": "libzstd"}.get(name, "zlib")
-    if library != "zlib":
-        require(library)
-    found = sample.measure([(TEXT * PAGE)[:PAGE]], name)
-    assert found is not None
-    assert found.library == library
-
-
-@pytest.mark.parametrize("name", ["842", None])
-def test_another_compressor_is_named_and_its_ratio_lowered(name: str | None) -> None:
-    page = (TEXT * PAGE)[:PAGE]
-    itself, instead = sample.measure([page], "deflate"), sample.measure([page], name)
-    assert itself is not None
-    assert instead is not None
-    what = "842" if name else "an unknown compressor"
-    assert instead.library == f"zlib instead of {what} (the ratio is lowered by 50%)"
-    assert instead.ratio == itself.ratio / 2
-
-
-def test_no_ratio_is_below_that_of_pages_as_they_are() -> None:
-    half = random.Random(1).randbytes(PAGE * 3 // 4).ljust(PAGE, b"x")
-    found = sample.measure([half], "842")
-    assert found is not None
-    assert found.ratio == 1
-
-
-def test_a_sample_is_of_the_process() -> None:
-    require("root")
-    size = 64 << 20
-    code = (
-        f"import mmap, sys; m = mmap.mmap(-1, {size}, flags={mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS});"
-        f"m.write({TEXT!r} * ({size} // {len(TEXT)})); print(flush=True); sys.stdin.read()"
+@st.composite
+def machines(draw: st.DrawFn) -> Now:
+    """Machines of all sizes, with and without a ghost, beside other areas."""
+    memory = draw(memories)
+    percent = draw(st.one_of(st.sampled_from([0, 20, 100]), st.integers(1, 100)))
+    limit = zswap.pool_limit(percent, memory)
+    state = ON._replace(enabled=draw(st.booleans()), max_pool_percent=percent, pool_limit=limit)
+    fallback = draw(st.sampled_from([None, "zram"]))
+    sizes_ = st.integers(10, 2 * memory // PAGE).map(lambda pages: pages * PAGE)
+    declared = draw(st.none() | sizes_)
+    mine = None
+    if declared is not None and draw(st.booleans()):
+        prio = draw(st.integers(-2, 200))
+        if fallback:
+            cap = draw(st.none() | sizes_)
+            pool = Pool("zram1", 0, 0, cap, min(cap or memory, memory))
+            mine = held("/dev/zram1", "partition", declared - PAGE, prio, pool, "zram")._replace(ghost=GHOST)
+        else:
+            mine = held(GHOST, "ghost", declared - PAGE, prio, capacity.zswap_pool(state))
+    others = []
+    if draw(st.booleans()):
+        size = draw(st.integers(1, max(memory // 5 // PAGE, 1))) * PAGE
+        if fallback:
+            others.append(held("/dev/zram2", "partition", size, 5, Pool("zram2", 0, 0, None, memory), "zram"))
+        else:
+            others.append(held("/other", "ghost", size, 5, capacity.zswap_pool(state)))
+    ordinary = tuple(
+        Area(f"/f{prio}", "file", 1 << 20, 0, prio)
+        for prio in draw(st.sets(st.integers(-2, 200), max_size=3))
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        process.stdout.readline()
-        pages = list(sample.read([process.pid], [1]))
-        process.communicate()
-    of_text = sum(TEXT in page for page in pages)
-    assert len(pages) > 500
-    assert of_text > len(pages) * 0.8
+    return now(memory, state, declared, mine, tuple(others), ordinary, fallback)
 
 
-def test_no_such_process_or_cgroup(tmp_path: object) -> None:
-    assert plan.processes([2**22 + 1]) == ([], [])
-    with pytest.raises(NotFound):
-        plan.in_cgroup(str(tmp_path))
+def priority(there: Now) -> int:
+    own_area = there.own and there.own.area
+    return plan.priority(own_area, [*there.ordinary, *(one.area for one in there.others)])
+
+
+@given(machines(), st.floats(0.5, 100, allow_nan=False), st.none() | st.integers(1, 90))
+def test_planned_again_there_is_nothing_to_do(there: Now, ratio: float, asked: int | None) -> None:
+    """And what plan proposes keeps the rule that doctor, on and fstab check have."""
+    try:
+        chosen, _ = plan.choose(there, asked, ratio)
+    except Error:
+        return
+    machine = Machine(there)
+    for command in plan.commands(there, chosen, priority(there)):
+        machine.run(command)
+    after = machine.now
+    again, _ = plan.choose(after, asked, ratio)
+    assert plan.commands(after, again, priority(after)) == []
+    assert after.own is not None
+    assert after.own.area.size < chosen.limit <= there.memory
+    active = [after.own, *after.others]
+    ordinary = [*after.ordinary, *(one.area for one in active if one.area.is_ordinary)]
+    broken = capacity.broken(active, ordinary, after.state)
+    assert [one.found for one in broken if one.held.area == after.own.area] == []
+    if asked is None:
+        assert after.own.pool.limit is not None
+        doubled = capacity.doubled([after.own], after.state)
+        assert doubled == [] or any(one.pool.name == "zswap" for one in after.others)
+
+
+def test_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual ghost first, then another one that is active, then that of fstab."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 1048576 kB\n")
+    monkeypatch.setattr(plan, "_fallback", lambda _: None)
+
+    def active(name: str, kind: str = "ghost") -> Active:
+        backend = "file" if kind == "ghost" else None
+        return Active(Area(name, kind, 1024, 0, 5), name, backend, name if backend else None)
+
+    usual, other, disk = active("/var/lib/ghost/swap0"), active("/g"), active("/swap", "file")
+    found = plan.look([other, usual, disk], ON, str(tmp_path))
+    assert (found.path, found.own and found.own.area, found.memory) == (usual.path, usual.area, GIB)
+    assert [one.area for one in found.others] == [other.area]
+    assert found.ordinary == (disk.area,)
+    assert plan.look([other, disk], ON, str(tmp_path)).path == "/g"
+    assert plan.look([disk], ON, str(tmp_path)).path == "/var/lib/ghost/swap0"
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text("/swap none swap pri=1\n/h none swap x-ghost.size=1G\n")
+    found = plan.look([disk], ON, str(tmp_path))
+    assert (found.path, found.declared, found.own) == ("/h", None, None)
+    (tmp_path / "h").write_bytes(bytes(4096))
+    assert plan.look([disk], ON, str(tmp_path)).declared == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "mine", "source", "value"),
+    [
+        (ON._replace(stored=400 * MIB, pool=100 * MIB), None, "measured", 4),
+        # that of the ghost's own device comes first
+        (
+            ON._replace(stored=400 * MIB, pool=100 * MIB),
+            held("/dev/zram1", "partition", GIB, 5, Pool("zram1", 10 * MIB, 30 * MIB, None, GIB), "zram"),
+            "measured",
+            3,
+        ),
+        (ON, None, "assumed", 1),
+        (None, None, "assumed", 1),
+        (ON._replace(stored=MIB, pool=MIB // 4), None, "sampled", 2.5),
+    ],
+)
+def test_where_the_ratio_is_from(
+    monkeypatch: pytest.MonkeyPatch, state: Zswap | None, mine: Held | None, source: str, value: float
+) -> None:
+    sample = plan.Ratio(2.5, "sampled", "") if source == "sampled" else None
+    monkeypatch.setattr(plan, "sampled", lambda *_: sample)
+    found = plan.ratio(state, mine, "lz4")
+    assert (found.source, found.value) == (source, value)

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from .. import syscalls
+from .. import kernel, syscalls
 from ..errors import Error
 from ..fstab import BACKENDS
 from ..report import describe, trace
@@ -92,10 +92,10 @@ def has_sysfs(root: str = "/") -> bool:
 
 
 def take_down(path: str) -> None:
-    """swapoff(2) on what is at this path now. Raises `OSError`."""
+    """swapoff(2) on what is at this path now. Raises `OSError` and `Error`, as `syscalls.apart`."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        syscalls.swapoff(fd, path)
+        syscalls.swapoff_apart(fd, path)
     finally:
         os.close(fd)
 
@@ -103,6 +103,21 @@ def take_down(path: str) -> None:
 def get(name: str) -> Backend:
     """The backend of that name."""
     return cast("Backend", import_module(f".{name}", __package__).BACKEND)
+
+
+def offers(name: str, root: str = "/") -> bool | None:
+    """Whether the kernel has what a backend needs, or may have it; None where only /sys could tell."""
+    return get(name).unavailable() is None if has_sysfs(root) else None
+
+
+def takes_files(areas: Iterable[Area], root: str = "/") -> bool | None:
+    """Whether the kernel takes ghost files, as an active one proves; None where only a try could tell."""
+    file = get("file")
+    if any(map(file.recognise, areas)):
+        return True
+    found = kernel.may_have_ghosts(os.path.join(root, kernel.KALLSYMS.lstrip("/")))
+    # that interface has the same symbol
+    return None if found and os.path.isdir(os.path.join(root, "sys/kernel/mm/xswap")) else found
 
 
 def recover() -> None:

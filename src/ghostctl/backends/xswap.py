@@ -12,9 +12,9 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .. import kernel, report, rundir, sizes, swaps
+from .. import kernel, report, rundir, sizes, swaps, syscalls
 from ..areas import Active
-from ..errors import Error, Unsupported, naming
+from ..errors import Error, Unsupported
 from . import NO_SYSFS, Backend, Options, has_sysfs
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ class Xswap(Backend):
 
     def deactivate(self, active: Active) -> None:
         """Writes the number to `destroy`: there is no file for swapoff(2)."""
-        with naming(active.area.name):
-            kernel.write_attribute(f"/{_DIRECTORY}/destroy", str(_number(active.area)))
+        path, number = f"/{_DIRECTORY}/destroy", str(_number(active.area))
+        report.trace(f"{number!r} > {path}")
+        syscalls.apart(lambda: kernel.write_attribute(path, number), "destroy", active.area.name)
         rundir.remove_record(active.area.name)
 
     def recover(self) -> None:

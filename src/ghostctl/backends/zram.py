@@ -11,12 +11,13 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import ghostfile, header, kernel, report, rundir, sizes, swaps, syscalls
 from ..areas import Active
 from ..errors import Busy, Error, NoMemory, NotAGhost, Unsupported, naming
+from ..mmstat import MmStat, read_mm_stat
 from . import NO_SYSFS, Backend, Options, has_sysfs, take_down
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Zram(Backend):
             _recover(change)
             change.begin(map(str, _numbers()))
             number = _hot_add()
+            change.made(str(number))
             try:
                 _set_up(number, device_header, file, options)
             except BaseException:
@@ -96,12 +98,10 @@ class Zram(Backend):
         attributes = f"/sys/block/zram{swaps.zram_number(active.area)}"
         if not has_sysfs():
             raise Error(NO_SYSFS, path=attributes)
-        with open(f"{attributes}/comp_algorithm", encoding="ascii") as file:
-            # the chosen one is in brackets
-            compressor = file.read().partition("[")[2].partition("]")[0]
-        with open(f"{attributes}/mm_stat", encoding="ascii") as file:
-            limit = sizes.natural(file.read().split()[3])
-        return Options(active.area.prio, None, compressor or None, limit or None)
+        number = swaps.zram_number(active.area)
+        have = read_mm_stat(number) if number is not None else None
+        limit = have.mem_limit if have is not None else None
+        return Options(active.area.prio, None, _chosen(attributes), limit or None)
 
     def deactivate(self, active: Active) -> None:
         """swapoff(2), and away with the device."""
@@ -134,6 +134,83 @@ class Zram(Backend):
 
 
 BACKEND = Zram()
+
+
+class Compressed(NamedTuple):
+    """What the kernel made of some pages."""
+
+    compressor: str | None
+    """The one that did it; None when sysfs does not say."""
+    size: int
+    """Bytes of those pages that take memory: others are one repeated word."""
+    memory: int
+    """Bytes that they take."""
+    incompressible: int
+    """Those that take a page each."""
+
+
+def compress(pages: Sequence[bytes], copies: int, compressor: str | None) -> Compressed:
+    """Has the kernel compress so many `copies` of `pages`, on a device that is gone afterwards.
+
+    Without a `compressor` it is the kernel's choice. A device whose maker was killed is removed by the next
+    that looks after what is left: it has the header of those that are made for ghosts, with no name in it.
+    Raises `Unsupported`, `Busy`, `Error` and `OSError`.
+    """
+    _load()
+    page_size = sizes.page_size()
+    name = header.stand_in(header.ghost(max(len(pages) * copies + 1, sizes.MIN_PAGES), page_size), "")
+    with rundir.change("zram") as change:
+        _recover(change)
+        change.begin(map(str, _numbers()))
+        number = _hot_add()
+        change.made(str(number))
+        try:
+            attributes = f"/sys/block/zram{number}"
+            if compressor is not None:
+                _set_compressor(attributes, compressor, f"/dev/zram{number}")
+            kernel.write_attribute(f"{attributes}/disksize", str(name.size))
+            before, after = _written(number, header.pack(name), pages, copies)
+            return Compressed(_chosen(attributes), *_growth(before, after, page_size))
+        finally:
+            _undo(number)
+            change.complete()
+
+
+def _written(number: int, first: bytes, pages: Sequence[bytes], copies: int) -> tuple[MmStat, MmStat]:
+    """mm_stat before and after the copies of the pages were written behind the first page."""
+    path = f"/dev/zram{number}"
+    data = b"".join(pages)
+    fd = _open(path, f"/sys/block/zram{number}")
+    try:
+        with naming(path), open(fd, "wb", closefd=False, buffering=0) as device:
+            found = []
+            for blocks, times in ((first, 1), (data, copies)):
+                for _ in range(times):
+                    if device.write(blocks) != len(blocks):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(fd)
+                found.append(read_mm_stat(number))
+    finally:
+        os.close(fd)
+    before, after = found
+    if before is None or after is None:
+        raise Error("mm_stat is not what it should be", path=path)
+    return before, after
+
+
+def _growth(before: MmStat, after: MmStat, page_size: int) -> tuple[int, int, int]:
+    same = (after.same_pages or 0) - (before.same_pages or 0)
+    return (
+        after.orig_data_size - before.orig_data_size - same * page_size,
+        after.mem_used_total - before.mem_used_total,
+        (after.huge_pages or 0) - (before.huge_pages or 0),
+    )
+
+
+def _chosen(attributes: str) -> str | None:
+    """The compressor of a device, which is in brackets among those that the kernel has. Raises `OSError`."""
+    with open(f"{attributes}/comp_algorithm", encoding="ascii") as file:
+        return file.read().partition("[")[2].partition("]")[0] or None
 
 
 def _modprobe(*arguments: str) -> bool:
@@ -180,7 +257,7 @@ def _hot_add() -> int:
 def _set_up(number: int, device_header: Header, file: File, options: Options) -> None:
     attributes = f"/sys/block/zram{number}"
     if options.compressor is not None:
-        _set_compressor(attributes, options.compressor, file)
+        _set_compressor(attributes, options.compressor, file.path)
     if options.memory_limit is not None:
         kernel.write_attribute(f"{attributes}/mem_limit", str(options.memory_limit))
     try:
@@ -206,7 +283,7 @@ def _set_up(number: int, device_header: Header, file: File, options: Options) ->
         os.close(fd)
 
 
-def _set_compressor(attributes: str, name: str, file: File) -> None:
+def _set_compressor(attributes: str, name: str, what: str) -> None:
     path = f"{attributes}/comp_algorithm"
     try:
         kernel.write_attribute(path, name)
@@ -216,7 +293,7 @@ def _set_compressor(attributes: str, name: str, file: File) -> None:
         with naming(path), open(path, encoding="ascii") as known:
             names = known.read().replace("[", "").replace("]", "").split()
         raise Unsupported(
-            f"zram has no compressor {name}", path=file.path, hint=f"this kernel has {', '.join(names)}"
+            f"zram has no compressor {name}", path=what, hint=f"this kernel has {', '.join(names)}"
         ) from None
 
 
@@ -307,6 +384,18 @@ def _disk_size(number: int) -> int:
         return 0
 
 
+def _is_written(number: int) -> bool:
+    """Whether there is something on a device; of one that cannot be read, that is assumed."""
+    if not _disk_size(number):
+        return False
+    try:
+        with open(f"/dev/zram{number}", "rb") as device:
+            return any(device.read(sizes.page_size()))
+    except OSError as error:
+        report.trace(report.describe(error))
+        return True
+
+
 def _left_over() -> Iterator[int]:
     """Our devices that are not active: their maker was killed, or somebody else took the area down."""
     active = _active()
@@ -327,13 +416,15 @@ def _recover(change: rundir.Change) -> None:
             report.warn(f"/dev/zram{number}", f"is left: {report.describe(error)}", _hint(number))
         else:
             report.warn(f"/dev/zram{number}", "removed: it was left from an area that is gone")
-    before = change.interrupted()
+    before, made = change.interrupted(), change.made_by()
     if before is None:
         return
     change.complete()
     active = _active()
     for number in _numbers():
-        if str(number) not in before and number not in active:
+        if str(number) == made and number not in active and not _is_written(number):
+            _undo(number)
+        elif str(number) not in before and number not in active:
             report.warn(
                 f"/dev/zram{number}",
                 "may be left from a killed run: nothing on it says so",

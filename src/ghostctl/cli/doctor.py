@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
-from .. import backends, doctor, kernel, output, report
-from ..errors import FAILED, OK, Error, Unsupported, UsageError, exit_status
-from ..machine import Machine
+from .. import report
+from ..errors import FAILED, OK, Denied, Error, NoMemory, NotFound, Unsupported, UsageError, exit_status
 from ..report import escape
 from .options import define, json_option, strict_option
 
+if TYPE_CHECKING:
+    from ..doctor import Finding
+    from ..machine import Machine
+
 _COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
-_FEATURES = ("ghost", "ghostswap", "xswap", "zram", "zswap")
-_WIDTH = max(len(check.id) for check in doctor.CHECKS)
+_FEATURES = ("ghost", "ghostswap", "xswap", "zram", "zswap", "room")
 
 
 @define("doctor")
@@ -26,7 +28,7 @@ _WIDTH = max(len(check.id) for check in doctor.CHECKS)
     type=click.Choice(_FEATURES),
     multiple=True,
     help="For scripts: print nothing, exit 0 when this is there, else 5. ghost: the kernel takes ghost "
-    "files; zswap: it is on.",
+    "files; zswap: it is on; room: no pool is full before the slots of its ghosts are, else 7.",
 )
 @click.option("--explain", metavar="ID", help="Say what a check is about and why.")
 @strict_option
@@ -51,17 +53,22 @@ def command(probe: bool, require: tuple[str, ...], explain: str | None, strict: 
             if require:
                 raise
             failure = error
-    machine = Machine(probed=probed)
     if require:
-        _require(machine, require)
+        for feature in require:
+            _require(feature, probed)
         return OK
+    from .. import doctor, output
+    from ..machine import Machine
+
+    machine = Machine(probed=probed)
     found = []
     shown: set[str] = set()
+    width = max(len(check.id) for check in doctor.CHECKS)
     for check, finding in doctor.examine(machine):
         found.append((check, finding))
         if not as_json:
             # what stands above already has been run
-            _show(check, finding, [command for command in finding.fix if command not in shown])
+            _show(check, width, finding, [command for command in finding.fix if command not in shown])
             shown.update(finding.fix)
     if as_json:
         click.echo(output.json_text(_document(machine, found)))
@@ -73,6 +80,11 @@ def command(probe: bool, require: tuple[str, ...], explain: str | None, strict: 
 
 
 def _explain(name: str) -> int:
+    import shutil
+    import textwrap
+
+    from .. import doctor
+
     check = next((check for check in doctor.CHECKS if check.id == name), None)
     if check is None:
         ids = ", ".join(check.id for check in doctor.CHECKS)
@@ -81,39 +93,80 @@ def _explain(name: str) -> int:
     return OK
 
 
-def _require(machine: Machine, features: tuple[str, ...]) -> None:
-    offers = machine.interfaces
-    state = machine.state if "zswap" in features else None
-    has = {
-        "ghost": offers.file is True,
-        "ghostswap": offers.ghostswap,
-        "xswap": offers.xswap,
-        "zram": offers.zram,
-        "zswap": state is not None and state.enabled,
+def _require(feature: str, probed: bool | None) -> None:
+    """Raises what the exit status is for, when a feature is not there."""
+    special: dict[str, Callable[[], None]] = {
+        "ghost": lambda: _require_ghost(probed),
+        "zswap": _require_zswap,
+        "room": _require_room,
     }
-    for feature in features:
-        if has[feature]:
-            continue
-        if feature == "zswap":
-            what = "zswap is off" if state else "this kernel has no zswap"
-            raise Unsupported(what, hint="ghostctl zswap set enabled=yes" if state else None)
-        if feature == "ghost" and offers.file is None:
-            raise Unsupported(
-                "it is unknown whether this kernel takes ghost files", hint="--probe finds out, as root"
-            )
-        if has[feature] is None:
-            raise Error(f"it is unknown whether this kernel has {feature}: {backends.NO_SYSFS}")
+    if feature in special:
+        special[feature]()
+        return
+    from .. import backends, kernel
+
+    has = backends.offers(feature)
+    if has is None:
+        raise Error(f"it is unknown whether this kernel has {feature}: {backends.NO_SYSFS}")
+    if not has:
         raise Unsupported(f"this kernel ({kernel.release()}) has no {feature}")
 
 
-def _show(check: str, finding: doctor.Finding, fix: list[str]) -> None:
+def _require_ghost(probed: bool | None) -> None:
+    from .. import backends, kernel, swaps
+
+    if probed is None:
+        try:
+            active = swaps.read()
+        except (OSError, Error) as error:
+            report.trace(str(error))
+            active = []
+        probed = backends.takes_files(active)
+    if probed is None:
+        raise Unsupported(
+            "it is unknown whether this kernel takes ghost files", hint="--probe finds out, as root"
+        )
+    if not probed:
+        raise Unsupported(f"this kernel ({kernel.release()}) has no ghost")
+
+
+def _require_zswap() -> None:
+    from .. import zswap
+
+    state = zswap.read()
+    if state is None:
+        raise Unsupported("this kernel has no zswap")
+    if not state.enabled:
+        raise Unsupported("zswap is off", hint="ghostctl zswap set enabled=yes")
+
+
+def _require_room() -> None:
+    from .. import areas, capacity, zswap
+
+    actives = areas.read()
+    for one in actives:
+        if isinstance(one.doubt, PermissionError):
+            raise Denied("only root can tell whether it was made for a ghost", path=one.area.name)
+    held = [one for one in capacity.held(actives, zswap.read()) if one.is_ghost]
+    if not held:
+        raise NotFound("no ghost is active")
+    for group in capacity.by_pool(held).values():
+        if group[0].pool.room is None:
+            raise Error("it is unknown how full the pool is", path=group[0].pool.name)
+        if alarm := capacity.alarm(group):
+            raise NoMemory(alarm, path=group[0].pool.name, hint="ghostctl doctor")
+
+
+def _show(check: str, width: int, finding: Finding, fix: list[str]) -> None:
     status = click.style(f"{finding.status:<4}", fg=_COLOURS[finding.status])
-    click.echo(f"{status}  {check:<{_WIDTH}}  {escape(finding.seen)}")
+    click.echo(f"{status}  {check:<{width}}  {escape(finding.seen)}")
     for line in fix:
-        click.echo(f"{'':<{_WIDTH + 6}}  # {escape(line)}")
+        click.echo(f"{'':<{width + 6}}  # {escape(line)}")
 
 
-def _document(machine: Machine, found: list[tuple[str, doctor.Finding]]) -> dict[str, object]:
+def _document(machine: Machine, found: list[tuple[str, Finding]]) -> dict[str, object]:
+    from .. import kernel
+
     statuses = [finding.status for _, finding in found]
     return {
         "status": next((status for status in ("FAIL", "WARN") if status in statuses), "OK"),

@@ -118,6 +118,8 @@ def list_lines(fstab_path: str, as_json: bool) -> None:
 @click.option(
     "--fallback", metavar="LIST", help="Backends for a kernel without ghosts, or skip (the default)."
 )
+@click.option("--compressor", metavar="NAME", help="Of zram, where that is the fallback.")
+@click.option("--memory-limit", metavar="SIZE", help="Memory that zram may take.")
 @click.option("--zswap", is_flag=True, help="Turn zswap on in the boot.")
 @click.option("--now", is_flag=True, help="Make the ghost and activate it now as well.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check and show the line, write nothing.")
@@ -131,6 +133,8 @@ def add(
     nofail: bool,
     noauto: bool,
     fallback: str | None,
+    compressor: str | None,
+    memory_limit: str | None,
     zswap: bool,
     now: bool,
     dry_run: bool,
@@ -152,9 +156,16 @@ def add(
     words += [(name, None) for name, given in (("nofail", nofail), ("noauto", noauto)) if given]
     if priority is not None:
         words.append(("pri", str(priority)))
-    for key, value in (("size", size), ("label", label), ("uuid", uuid), ("fallback", fallback)):
+    for key, value in (
+        ("size", size and size.replace(" ", "")),
+        ("label", label),
+        ("uuid", uuid),
+        ("fallback", fallback),
+        ("compressor", compressor),
+        ("memory-limit", memory_limit and memory_limit.replace(" ", "")),
+    ):
         if value is not None:
-            words.append((f"x-ghost.{key}", value.replace(" ", "") if key == "size" else value))
+            words.append((f"x-ghost.{key}", value))
     if zswap:
         words.append(("x-ghost.zswap", None))
     raw = fstab.format_swap(file, words)

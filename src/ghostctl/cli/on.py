@@ -55,6 +55,10 @@ def _with_options(
             nofail = True
         elif key == "x-ghost.fallback" and value not in (None, "", "skip"):
             request = request._replace(fallback=_backends(str(value)))
+        elif key == "x-ghost.compressor" and value:
+            request = request._replace(options=request.options._replace(compressor=value))
+        elif key == "x-ghost.memory-limit" and value:
+            request = request._replace(options=request.options._replace(memory_limit=sizes.parse(value)))
         elif key == "x-ghost.zswap":
             request = request._replace(enable_zswap=True)
     return request, nofail

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import click
 
-from .. import areas, backends, capacity, lookup, output, plan, report, swaps, zswap
+from .. import areas, capacity, output, plan, report, zswap
 from ..errors import Denied, NotFound, UsageError
 from ..output import Column
 from ..report import escape
@@ -15,12 +16,13 @@ from ..sizes import human, page_size
 from .options import Parsed, define, json_option
 
 _COLUMNS: tuple[Column[plan.Alternative], ...] = (
-    Column("POOL%", "limit of zswap's pool in percent of memory", lambda row: row.percent, "number"),
-    Column("POOL", "the same in bytes", lambda row: row.pool, "size"),
-    Column("HOLDS", "pages that a full pool holds", lambda row: row.holds, "size"),
+    Column("POOL%", "limit of the pool in percent of memory", lambda row: row.percent, "number"),
+    Column("LIMIT", "the same in bytes", lambda row: row.limit, "size"),
     Column("SIZE", "what to declare", lambda row: row.size, "size"),
-    Column("SLOTS", "kernel memory for it, at once, at most", lambda row: row.slots, "size"),
-    Column("LEFT", "memory beside a full pool", lambda row: row.left, "size"),
+    Column("TAKES", "memory that the full ghost takes at the ratio", lambda row: row.takes, "size"),
+    Column("LEFT", "memory beside it", lambda row: row.left, "size"),
+    Column("LEAST", "the same where nothing compresses", lambda row: row.least, "size"),
+    Column("SLOTS", "kernel memory for the slots, at most", lambda row: row.slots, "size"),
 )
 
 
@@ -39,7 +41,7 @@ def _ratio(text: str) -> float:
     "--pool-percent",
     type=click.IntRange(1, 90),
     metavar="N",
-    help="Limit of zswap's pool in percent of memory (default: as it is).",
+    help="Limit of the pool in percent of memory (default: 50, or what it is if that is 30 to 90).",
 )
 @click.option("--pid", type=click.IntRange(1), metavar="PID", help="Sample the memory of this process.")
 @click.option("--cgroup", metavar="DIRECTORY", help="Sample the memory of this cgroup's processes.")
@@ -49,79 +51,85 @@ def command(
 ) -> None:
     """Propose a size for a ghost.
 
-    The slots of that size run out before zswap's pool is full, so that the next area takes over. The
-    ratio is that of the pages in zswap; with too few there, that of a sample of this machine's memory.
+    No more than the pool may take: zswap's, or the memory limit of the zram device where the kernel has no
+    ghosts. Then the slots run out before the pool is full, whatever the data, and the next area takes over.
+    The ratio says how much memory that leaves: that of the pages which are swapped now or, with too few,
+    that of a sample of this machine's memory.
     """
     if sum(option is not None for option in (ratio, pid, cgroup)) > 1:
         raise UsageError("plan: --ratio, --pid and --cgroup exclude each other")
-    state, every = zswap.read(), swaps.read()
-    found = _find_ratio(state, ratio, pid, cgroup)
-    chosen, percents = plan.percents(state, pool_percent)
-    total = plan.memory()
-    path = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
-    active = next((one for one in map(areas.look_at, every) if one.ghost == path), None)
-    own = active and active.area
-    others = [area for area in every if area != own]
-    promised = sum(area.size for area in others if area.is_ghost)
-    rows = plan.alternatives(total, percents, found.value, promised)
-    choice = next(row for row in rows if row.percent == chosen)
-    prio = plan.priority(own, others)
-    fallback = _fallback()
-    commands = plan.commands(
-        choice, path, prio, state, own=own, backend=active and active.backend, fallback=fallback
-    )
-    for short in capacity.overcommitted(every, state):
+    actives, state = areas.read(), zswap.read()
+    now = plan.look(actives, state)
+    found = _find_ratio(now, ratio, pid, cgroup)
+    chosen, others = plan.choose(now, pool_percent, found.value)
+    prio = plan.priority(now.own and now.own.area, [*now.ordinary, *(one.area for one in now.others)])
+    commands = plan.commands(now, chosen, prio)
+    for one in capacity.broken(capacity.held(actives, state), capacity.ordinary(actives), state):
         # of the ghost that is planned, the commands are below
-        fix = None if short.ghost == own else short.fix(areas.look_at(short.ghost).ghost)
-        report.warn(short.ghost.name, short.problem(), fix)
-    line, past = plan.fstab_line(choice, path, prio, fallback), plan.past(others, prio)
+        if now.own is None or one.held.area != now.own.area:
+            report.warn(one.held.ghost or one.held.area.name, one.problem, one.hint)
+    line, past = plan.fstab_line(now, chosen, prio), plan.past(now.ordinary, prio)
     if as_json:
         document = {
-            "memory": total,
+            "memory": now.memory,
             "page_size": page_size(),
+            "backend": "zram" if now.is_zram else now.fallback or "file",
             "ratio": round(found.value, 2),
             "ratio_source": found.source,
-            "promised": promised,
-            "alternatives": [row._asdict() for row in rows],
-            "chosen": choice._asdict(),
+            "promised": now.promised,
+            "chosen": chosen._asdict(),
+            "alternatives": [row._asdict() for row in others],
             "commands": commands,
             "fstab": line,
             "past": past,
         }
         click.echo(output.json_text(document))
         return
-    compressor = f", {state.compressor}" if state is not None and state.compressor else ""
-    click.echo(f"memory {human(total)}, pages of {human(page_size())}{compressor}")
-    click.echo(f"ratio {found.value:.1f}:1, {found.source}: {escape(found.text)}")
-    if promised:
-        click.echo(f"other ghosts declare {human(promised)} of what the pool holds")
-    click.echo()
-    for text in output.table(_COLUMNS, rows):
+    for text in _lines(now, found, chosen, others, commands):
         click.echo(text)
-    click.echo(f"\nFor a pool of {chosen}%:")
-    for text in commands:
-        click.echo(f"  {text}")
-    click.echo(f"At every boot, in fstab:\n  {line}")
+    click.echo(f"At every boot, in fstab:\n  {escape(line)}")
     click.echo(f"When all of it is used: {escape(past)}.")
 
 
-def _fallback() -> str | None:
-    """What stands in on a kernel that takes no ghost files; None where it may take them."""
-    names = [name for name in backends.NAMES if backends.get(name).unavailable() is None]
-    return None if "file" in names else next(iter(names), None)
+def _lines(
+    now: plan.Now,
+    found: plan.Ratio,
+    chosen: plan.Alternative,
+    others: list[plan.Alternative],
+    commands: list[str],
+) -> Iterator[str]:
+    pool = "zram" if now.is_zram else "zswap"
+    yield f"memory {human(now.memory)}, pages of {human(page_size())}, in {pool}"
+    yield f"ratio {found.value:.1f}:1, {found.source}: {escape(found.text)}"
+    if now.promised:
+        yield f"other areas have been promised {human(now.promised)} of it"
+    yield ""
+    yield from output.table(_COLUMNS, sorted({chosen, *others}))
+    yield ""
+    name = "a memory limit" if now.is_zram else "a pool"
+    if not commands:
+        yield f"For {name} of {chosen.percent}%: nothing to do."
+        return
+    yield f"For {name} of {chosen.percent}%:"
+    yield from (f"  {escape(command)}" for command in commands)
 
 
-def _find_ratio(
-    state: zswap.Zswap | None, given: float | None, pid: int | None, cgroup: str | None
-) -> plan.Ratio:
+def _find_ratio(now: plan.Now, given: float | None, pid: int | None, cgroup: str | None) -> plan.Ratio:
     if given is not None:
         return plan.Ratio(given, "given", "--ratio")
+    # a zram device has one of its own, the kernel's choice
+    compressor = now.state.compressor if now.state is not None and not now.is_zram else None
     if pid is None and cgroup is None:
-        return plan.ratio(state)
+        return plan.ratio(now.state, now.own, compressor)
     if pid is not None and not os.path.exists(f"/proc/{pid}"):
         raise NotFound("no such process", path=str(pid))
-    pids = [pid] if pid is not None else plan.in_cgroup(str(cgroup))
-    found = plan.sampled(state, pids)
+    if pid is not None:
+        pids = [pid]
+    else:
+        from .. import sample
+
+        pids = sample.in_cgroup(str(cgroup))
+    found = plan.sampled(now.state, compressor, pids)
     if found is None:
         raise Denied("none of its anonymous memory can be read", path=cgroup or f"/proc/{pid}/mem")
     return found

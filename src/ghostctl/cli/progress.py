@@ -63,12 +63,7 @@ def taking_down(active: Active, actives: Sequence[Active], *, force: bool = Fals
     except (KeyboardInterrupt, Terminated, InterruptedError) as interruption:
         if bar:
             bar.close()
-        state = {
-            True: "still active",
-            False: "no longer active",
-            None: "and it cannot be told whether active",
-        }
-        error = Error(f"interrupted, {state[deactivation.is_active(area)]}", path=area.name)
+        error = Error(f"interrupted, {deactivation.state_of(area)}", path=area.name)
         if isinstance(interruption, InterruptedError):
             raise error from None
         report.error(error)

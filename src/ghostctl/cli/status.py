@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -16,27 +16,75 @@ from ..output import Column
 from .options import Parsed, area_specs, define, json_option
 
 if TYPE_CHECKING:
-    from .. import areas, zswap
+    from .. import areas, capacity, zswap
+
+
+class _View:
+    """The active areas, with what is read once for all of them when a column or a line asks for it."""
+
+    def __init__(self, every: list[swaps.Area]) -> None:
+        self.every = every
+
+    @cached_property
+    def actives(self) -> list[areas.Active]:
+        from .. import areas
+
+        return list(map(areas.look_at, self.every))
+
+    @cached_property
+    def zswap(self) -> zswap.Zswap | None:
+        """None without zswap, or where its state cannot be told: then `zswap_failure` says why."""
+        from .. import zswap
+
+        try:
+            return zswap.read()
+        except (Error, OSError) as error:
+            self.zswap_failure = f"cannot tell the state of zswap: {report.describe(error)}"
+            return zswap.UNKNOWN
+
+    zswap_failure: str | None = None
+
+    @cached_property
+    def held(self) -> list[capacity.Held]:
+        if not self.every:
+            return []
+        from .. import capacity
+
+        return capacity.held(self.actives, self.zswap)
+
+    @property
+    def ghosts(self) -> list[capacity.Held]:
+        """The areas that were made for ghosts, and what their pools have."""
+        return [one for one in self.held if one.is_ghost]
 
 
 class _Row:
     """An area with what else is known of it, read when a column asks for it."""
 
-    def __init__(self, area: swaps.Area) -> None:
+    def __init__(self, area: swaps.Area, view: _View) -> None:
         self.area = area
+        self._view = view
 
     @cached_property
     def active(self) -> areas.Active:
-        from .. import areas
+        return next(one for one in self._view.actives if one.area == self.area)
 
-        return areas.look_at(self.area)
+    @cached_property
+    def held(self) -> capacity.Held | None:
+        """What its pages take in memory; None for an area with storage."""
+        return next((one for one in self._view.held if one.area == self.area), None)
+
+    @property
+    def pool(self) -> capacity.Pool | None:
+        """Where its pages are."""
+        return self.held and self.held.pool
 
     @property
     def ghost(self) -> str | None:
         """Empty without permission, too."""
         from .. import areas
 
-        return areas.ghost_of(self.active, [self.active])
+        return areas.ghost_of(self.active, self._view.actives)
 
     @cached_property
     def identity(self) -> tuple[str | None, str | None]:
@@ -47,7 +95,8 @@ class _Row:
         if not name.startswith("/"):
             return None, None
         try:
-            if name.startswith("/dev/"):
+            # a device that was made for a ghost has its header
+            if name.startswith("/dev/") and self.active.backend is None:
                 device = blockdev.read(name)
                 return (device.uuid, device.label) if device else (None, None)
             with ghostfile.look(name) as file:
@@ -75,6 +124,10 @@ class _Row:
             os.close(fd)
 
 
+def _ratio(pool: capacity.Pool | capacity.Total | None) -> float | None:
+    return pool and pool.ratio and round(pool.ratio, 2)
+
+
 def _share(area: swaps.Area) -> int:
     return round(100 * area.used_kib / area.size_kib) if area.size_kib else 0
 
@@ -90,6 +143,11 @@ COLUMNS: tuple[Column[_Row], ...] = (
     Column("USE%", "share in use", lambda row: _share(row.area), "percent"),
     Column("BACKEND", "what makes a ghost active", lambda row: row.active.backend),
     Column("GHOST", "ghost file that the area was made for", lambda row: row.ghost),
+    Column("STORED", "pages in the pool that it is in", lambda row: row.pool and row.pool.stored, "size"),
+    Column("MEMORY", "what they take", lambda row: row.pool and row.pool.used, "size"),
+    Column("RATIO", "the one to the other", lambda row: _ratio(row.pool), "number"),
+    Column("LIMIT", "the most that the pool may take", lambda row: row.pool and row.pool.limit, "size"),
+    Column("ROOM", "what it can really still take", lambda row: row.held and row.held.room, "size"),
     Column("PAGES", "usable pages", lambda row: row.area.size // sizes.page_size(), "number"),
     Column("BACKING", "filesystem of a file, model or name of a device", lambda row: row.backing),
 )
@@ -151,6 +209,9 @@ def _seconds(text: str) -> float:
     "--watch", "interval", type=Parsed(_seconds, "[SECONDS]"), help="Live view, every 2 SECONDS; q quits."
 )
 @click.option("--openmetrics", is_flag=True, help="Print OpenMetrics text, for monitoring.")
+@click.option(
+    "--prometheus", is_flag=True, help="Print the older text format, which node_exporter reads from files."
+)
 @json_option
 def command(
     specs: tuple[str, ...],
@@ -163,6 +224,7 @@ def command(
     show_zswap: bool | None,
     interval: float | None,
     openmetrics: bool,
+    prometheus: bool,
     as_json: bool,
 ) -> int:
     """Show the active swap areas and zswap.
@@ -173,25 +235,25 @@ def command(
         chosen = output.select(COLUMNS, columns, _DEFAULT)
     else:
         chosen = output.select(COLUMNS, _ALL if output_all or as_json else ",".join(_DEFAULT))
-    if (interval is not None) + openmetrics + as_json > 1:
-        raise UsageError("status: --watch, --openmetrics and --json exclude each other")
+    if sum((interval is not None, openmetrics, prometheus, as_json)) > 1:
+        raise UsageError("status: --watch, --openmetrics, --prometheus and --json exclude each other")
 
     every = swaps.read()
     wanted = _types(types, every) if types is not None else None
 
-    def choose(every: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
-        shown, status = _named(specs, every) if specs else (every, 0)
+    def choose(view: _View) -> tuple[list[swaps.Area], int]:
+        shown, status = _named(specs, view) if specs else (view.every, 0)
         if wanted is not None:
             shown = [area for area in shown if area.type in wanted]
         return shown, status
 
-    def show(shown: list[swaps.Area], every: list[swaps.Area]) -> list[str]:
-        rows = list(map(_Row, shown))
+    def show(shown: list[swaps.Area], view: _View) -> list[str]:
+        rows = [_Row(area, view) for area in shown]
         lines = output.table(chosen, rows, headings=not noheadings, raw=raw, in_bytes=in_bytes)
         if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
             if not rows and not specs and types is None:
                 lines.append("no active swap area")
-            lines += _zswap_lines(every)
+            lines += _summary(view, in_bytes)
         return lines
 
     if interval is not None:
@@ -201,38 +263,39 @@ def command(
         report.quiet = True
         status = 0
 
-        def view(every: list[swaps.Area]) -> list[str]:
+        def frame(every: list[swaps.Area]) -> tuple[list[str], list[capacity.Held]]:
             nonlocal status
-            shown, status = choose(every)
+            seen = _View(every)
+            shown, status = choose(seen)
             missing = [] if shown or not specs else [f"not active: {' '.join(specs)}"]
-            return [*missing, *show(shown, every)]
+            return [*missing, *show(shown, seen)], seen.held
 
-        watch(interval, view)
+        watch(interval, frame)
         return status
-    shown, status = choose(every)
+    view = _View(every)
+    shown, status = choose(view)
     if report.quiet:
         return status
-    if openmetrics:
-        click.echo(_metrics(shown, every), nl=False)
+    if openmetrics or prometheus:
+        click.echo(_metrics(shown, view, older=prometheus), nl=False)
         return status
     if as_json:
-        rows = output.objects(chosen, map(_Row, shown))
-        state = _zswap_object(every) if show_zswap is not False else None
-        click.echo(output.json_text({"swapareas": rows, "zswap": state}))
+        rows = output.objects(chosen, (_Row(area, view) for area in shown))
+        state = _zswap_object(view) if show_zswap is not False else None
+        click.echo(output.json_text({"swapareas": rows, "total": _total_object(view), "zswap": state}))
         return status
-    for line in show(shown, every):
+    for line in show(shown, view):
         click.echo(line)
     return status
 
 
-def _named(specs: tuple[str, ...], every: list[swaps.Area]) -> tuple[list[swaps.Area], int]:
+def _named(specs: tuple[str, ...], view: _View) -> tuple[list[swaps.Area], int]:
     from .. import areas
 
-    actives = list(map(areas.look_at, every))
     found, status = [], 0
     for spec in specs:
         try:
-            found.append(areas.find(spec, actives).area)
+            found.append(areas.find(spec, view.actives).area)
         except Error as error:
             if not report.quiet:
                 report.error(error)
@@ -240,58 +303,113 @@ def _named(specs: tuple[str, ...], every: list[swaps.Area]) -> tuple[list[swaps.
     return found, status
 
 
-def _read_zswap() -> zswap.Zswap | None:
-    """The state of zswap; None without zswap, and with a warning where that cannot be told."""
-    from .. import zswap
-
-    try:
-        return zswap.read()
-    except (Error, OSError) as error:
-        report.warn(None, f"cannot tell the state of zswap: {report.describe(error)}")
-        return None
-
-
-def _zswap_object(every: list[swaps.Area]) -> dict[str, object] | None:
+def _zswap_object(view: _View) -> dict[str, object] | None:
     from .. import capacity
 
-    state = _read_zswap()
+    state, found = view.zswap, capacity.total(view.held)
+    if view.zswap_failure is not None:
+        report.warn(None, view.zswap_failure)
+        return None
     if state is None:
         return None
-    found = capacity.measure(every, state)
     return {
         **state._asdict(),
         "ratio": state.ratio and round(state.ratio, 2),
         "ghosts_free": found and found.free,
-        "ghosts_available": found and found.available,
+        "ghosts_available": found and found.room,
     }
 
 
-def _metrics(shown: list[swaps.Area], every: list[swaps.Area]) -> str:
-    from .. import metrics, zswap
+def _total_object(view: _View) -> dict[str, object] | None:
+    from .. import capacity
 
-    found = metrics.families(shown, every, _read_zswap(), zswap.read_events(), zswap.read_debug())
-    return metrics.openmetrics(found)
+    found = capacity.total(view.held)
+    return found and {**found._asdict(), "ratio": _ratio(found)}
 
 
-def _zswap_lines(every: list[swaps.Area]) -> Iterator[str]:
-    from .. import capacity, zswap
+def _metrics(shown: list[swaps.Area], view: _View, *, older: bool) -> str:
+    from .. import bootcheck, doctor, fstab, machine, metrics, zswap
 
-    try:
-        state = zswap.read()
-    except (Error, OSError) as error:
-        yield f"zswap: cannot tell its state: {report.describe(error)}"
+    state = view.zswap
+    if view.zswap_failure is not None:
+        report.warn(None, view.zswap_failure)
+    rows = {area: _Row(area, view) for area in shown}
+    labels = {
+        area: {
+            "name": area.name,
+            "type": area.type,
+            "ghost": row.ghost or "",
+            "backend": row.active.backend or "",
+            "label": row.identity[1] or "" if row.active.backend else "",
+        }
+        for area, row in rows.items()
+    }
+    found = [
+        *metrics.areas(labels),
+        *metrics.ghosts(labels, view.actives, view.held, state),
+        *metrics.zswap(state, zswap.read_events(), zswap.read_debug()),
+        *metrics.boot(bootcheck.count(fstab.PATH, view.actives)),
+        *metrics.doctor(doctor.examine(machine.Machine())),
+    ]
+    return metrics.text(found, older=older)
+
+
+class _Line(NamedTuple):
+    """A line of the summary: a ghost, or all of them."""
+
+    name: str
+    backend: str | None
+    pool: capacity.Pool | capacity.Total
+    memory: int | None
+    room: int | None
+
+
+_SUMMARY: tuple[Column[_Line], ...] = (
+    Column("GHOST", "its file, or the area without one", lambda line: line.name),
+    Column("BACKEND", "what makes it active", lambda line: line.backend),
+    Column("STORED", "pages in its pool", lambda line: line.pool.stored, "size"),
+    Column("MEMORY", "what they take", lambda line: line.memory, "size"),
+    Column("RATIO", "the one to the other", lambda line: _ratio(line.pool), "number"),
+    Column("LIMIT", "the most that the pool may take", lambda line: line.pool.limit, "size"),
+    Column("ROOM", "what it can really still take", lambda line: line.room, "size"),
+)
+
+
+def _summary(view: _View, in_bytes: bool) -> Iterator[str]:
+    """The ghosts with their pools, and zswap."""
+    if view.ghosts:
+        from .. import capacity
+
+        found = capacity.total(view.ghosts)
+        assert found is not None
+        lines = [
+            _Line(one.ghost or one.area.name, one.backend, one.pool, one.pool.used, one.room)
+            for one in view.ghosts
+        ]
+        lines.append(_Line("TOTAL", None, found, found.memory, found.room))
+        yield ""
+        yield from output.table(_SUMMARY, lines, in_bytes=in_bytes)
+        yield capacity.verdict(found, view.ghosts)
+    yield from _zswap_lines(view)
+
+
+def _zswap_lines(view: _View) -> Iterator[str]:
+    state = view.zswap
+    if view.zswap_failure is not None:
+        yield f"zswap: {view.zswap_failure}"
         return
-    found = capacity.measure(every, state)
+    in_zswap = any(one.pool.name == "zswap" for one in view.ghosts)
     if state is None or not state.enabled:
         what = "this kernel has no zswap" if state is None else "zswap is off"
-        yield f"{what}: nothing can be swapped to a ghost" if found else what
+        yield f"{what}: nothing can be swapped to a ghost" if in_zswap else what
         return
     yield "zswap: on, " + ", ".join(_zswap_parts(state))
-    if found:
-        yield f"capacity: {found.verdict()}"
+    if behind := [one.area.name for one in view.held if one.pool.name != "zswap"]:
+        yield f"zswap is in front of {', '.join(behind)}: pages are compressed twice, or never come to it"
+    if in_zswap:
         yield (
             "writeback: off, every active area is a ghost"
-            if all(area.is_ghost for area in every)
+            if all(area.is_ghost for area in view.every)
             else "writeback: to ordinary areas only, what is in a ghost stays in memory"
         )
 

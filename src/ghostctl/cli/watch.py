@@ -19,7 +19,8 @@ from ..signals import is_ignored
 from ..sizes import human, page_size
 from . import terminate
 
-Describe = Callable[[list[swaps.Area]], list[str]]
+Describe = Callable[[list[swaps.Area]], tuple[list[str], list[capacity.Held]]]
+"""What is above the bars, and the areas whose pools those show."""
 
 _BAR = 30
 _RATES = {
@@ -41,18 +42,22 @@ class Snapshot(NamedTuple):
 
     when: float
     pages: dict[str, int]
+    refusals: int | None
+    """Times that zswap's pool was full; None without debugfs, or when it may not be read."""
 
     @classmethod
     def take(cls) -> Snapshot:
-        return cls(time.monotonic(), zswap.read_events())
+        return cls(time.monotonic(), zswap.read_events(), zswap.read_debug().get("pool_limit_hit"))
+
+    def seconds(self, before: Snapshot) -> float:
+        return max(self.when - before.when, 0.001)
 
     def rates(self, before: Snapshot) -> Iterator[tuple[str, int]]:
         """Names and bytes a second since `before`, of what this kernel counts."""
-        seconds = max(self.when - before.when, 0.001)
         for name, counter in _RATES.items():
             if counter in self.pages and counter in before.pages:
                 pages = self.pages[counter] - before.pages[counter]
-                yield name, int(pages * page_size() / seconds)
+                yield name, int(pages * page_size() / self.seconds(before))
 
 
 def bar(share: float, width: int = _BAR) -> str:
@@ -75,19 +80,31 @@ def read_pressure(path: str = "/proc/pressure/memory") -> str | None:
     return ", ".join(parts) + "  (of 10 s, 60 s)"
 
 
+def _bars(held: list[capacity.Held]) -> Iterator[str]:
+    """The slots of all ghosts, and each pool with an alarm when it is full before them."""
+    found = capacity.total(held)
+    if found is None or not found.size:
+        return
+    yield f"ghosts        {bar(found.used / found.size)} {human(found.used)} of {human(found.size)}"
+    for name, group in capacity.by_pool(one for one in held if one.is_ghost).items():
+        pool = group[0].pool
+        if pool.used is None or not pool.most:
+            continue
+        title = "zswap pool" if name == "zswap" else name
+        alarm = capacity.alarm(group)
+        text = f"{title:<13} {bar(pool.used / pool.most)} {human(pool.used)} of {human(pool.most)}"
+        yield f"{text}  {alarm}" if alarm else text
+
+
 def _lines(describe: Describe, now: Snapshot, before: Snapshot) -> Iterator[str]:
-    areas = swaps.read()
-    yield from describe(areas)
-    state = zswap.read_or_unknown()
-    found = capacity.measure(areas, state)
+    lines, held = describe(swaps.read())
+    yield from lines
     yield ""
-    if found is not None and found.size:
-        used = found.size - found.free
-        yield f"ghosts        {bar(used / found.size)} {human(used)} of {human(found.size)}"
-    if state is not None and state.pool is not None and state.pool_limit:
-        share = state.pool / state.pool_limit
-        yield f"zswap pool    {bar(share)} {human(state.pool)} of {human(state.pool_limit)}"
-    yield "  ".join(f"{name} {human(rate)}/s" for name, rate in now.rates(before))
+    yield from _bars(held)
+    rates = [f"{name} {human(rate)}/s" for name, rate in now.rates(before)]
+    if now.refusals is not None and before.refusals is not None:
+        rates.append(f"pool full {(now.refusals - before.refusals) / now.seconds(before):.0f}/s")
+    yield "  ".join(rates)
     pressure = read_pressure()
     if pressure is not None:
         yield f"memory pressure: {pressure}"
