@@ -155,7 +155,9 @@ def boot(found: tuple[int, int] | None) -> Iterator[Family]:
     """Ghosts in fstab, and how many of them are not active; nothing where that cannot be told."""
     if found is not None:
         yield Family("fstab_ghosts", "gauge", "Ghosts that are in fstab without noauto.", [({}, found[0])])
-        yield Family("fstab_ghosts_inactive", "gauge", "Those of them that are not active.", [({}, found[1])])
+        yield Family(
+            "fstab_ghosts_inactive", "gauge", "Those of them without an active area.", [({}, found[1])]
+        )
 
 
 def doctor(found: Iterable[tuple[str, Finding]]) -> Iterator[Family]:

@@ -92,6 +92,15 @@ def test_plan_says_how() -> None:
     assert "compressed by the kernel's " in text
 
 
+def test_a_read_only_sys_leaves_no_device() -> None:
+    """There hot_add makes one, and nothing could remove it."""
+    require("mount")
+    prefix = ("unshare", "-m", "sh", "-ec", 'mount -o remount,bind,ro /sys; exec "$@"', "sh")
+    done = ghostctl("plan", prefix=prefix)
+    assert done.returncode == 0
+    assert "compressed with " in done.stdout
+
+
 def test_a_compressor_that_zram_does_not_have() -> None:
     with pytest.raises(Unsupported, match="zram has no compressor nonesuch"):
         zram.compress(PAGES, 1, "nonesuch")

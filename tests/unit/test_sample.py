@@ -25,7 +25,7 @@ def page(seed: int, noise: int) -> bytes:
 def test_zeros_do_not_count_and_noise_takes_what_it_is() -> None:
     noise = random.Random(1).randbytes(PAGE)
     text = (TEXT * PAGE)[:PAGE]
-    assert sample.measure([bytes(PAGE)] * 9, "lz4") is None
+    assert sample.measure([bytes(PAGE), b"8 bytes." * (PAGE // 8)] * 9, "lz4") is None
     found = sample.measure([noise] * 3, "lz4")
     assert found is not None
     assert (found.pages, found.incompressible, found.ratio) == (3, 3, 1)
@@ -110,12 +110,14 @@ PAGES = [page(seed, 1000) for seed in range(100)]
     ("made", "available", "ratio", "pages", "incompressible"),
     [
         # 81 copies, of which mm_stat says what they take together
-        (zram.Compressed("lzo", 8100 * PAGE, 2700 * PAGE, 0), 1 << 40, 3, 100, 0),
-        (zram.Compressed("lzo", 8100 * PAGE, 2700 * PAGE, 810), 1 << 40, 3, 100, 10),
+        (zram.Compressed("lzo", 8100 * PAGE, 2700 * PAGE, 0, 81), 1 << 40, 3, 100, 0),
+        (zram.Compressed("lzo", 8100 * PAGE, 2700 * PAGE, 810, 81), 1 << 40, 3, 100, 10),
         # never below 1, whatever the allocator takes besides
-        (zram.Compressed("lzo", 8100 * PAGE, 9000 * PAGE, 0), 1 << 40, 1, 100, 0),
-        # a machine with little memory
-        (zram.Compressed("lzo", 32 * PAGE, 16 * PAGE, 4), 16 * 32 * PAGE, 2, 32, 4),
+        (zram.Compressed("lzo", 8100 * PAGE, 9000 * PAGE, 0, 81), 1 << 40, 1, 100, 0),
+        # a signal came
+        (zram.Compressed("lzo", 200 * PAGE, 100 * PAGE, 20, 2), 1 << 40, 2, 100, 10),
+        # a machine with little memory: fewer pages, not fewer copies
+        (zram.Compressed("lzo", 256 * PAGE, 128 * PAGE, 32, 8), 16 * 256 * PAGE, 2, 32, 4),
     ],
 )
 def test_what_the_kernel_makes_of_it(
@@ -139,7 +141,7 @@ def test_what_the_kernel_makes_of_it(
     assert found is not None
     assert (found.ratio, found.pages, found.incompressible) == (ratio, pages, incompressible)
     assert found.how.startswith(f"{pages} pages of memory, compressed by the kernel's lzo")
-    assert asked == [(pages, 81 if pages == 100 else 1, "lzo")]
+    assert asked == [(pages, 81 if pages == 100 else 8, "lzo")]
 
 
 def refuse(*_: object) -> zram.Compressed:
@@ -149,13 +151,13 @@ def refuse(*_: object) -> zram.Compressed:
 @pytest.mark.parametrize(
     ("uid", "pages", "compress", "available"),
     [
-        (1000, PAGES, lambda *_: zram.Compressed("lzo", 8, 4, 0), 1 << 40),
-        (0, [], lambda *_: zram.Compressed("lzo", 8, 4, 0), 1 << 40),
+        (1000, PAGES, lambda *_: zram.Compressed("lzo", 8, 4, 0, 1), 1 << 40),
+        (0, [], lambda *_: zram.Compressed("lzo", 8, 4, 0, 1), 1 << 40),
         (0, PAGES, refuse, 1 << 40),
-        (0, PAGES, lambda *_: zram.Compressed("lzo", 8, 4, 0), 15 * PAGE),
+        (0, PAGES, lambda *_: zram.Compressed("lzo", 8, 4, 0, 1), 16 * 7 * PAGE),
         # pages of one word each, or counters of another kernel
-        (0, PAGES, lambda *_: zram.Compressed("lzo", 0, 0, 0), 1 << 40),
-        (0, PAGES, lambda *_: zram.Compressed("lzo", 8, -1, 0), 1 << 40),
+        (0, PAGES, lambda *_: zram.Compressed("lzo", 0, 0, 0, 1), 1 << 40),
+        (0, PAGES, lambda *_: zram.Compressed("lzo", 8, -1, 0, 1), 1 << 40),
     ],
 )
 def test_where_the_kernel_cannot_be_asked(

@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import ghostfile, header, kernel, report, rundir, sizes, swaps, syscalls
+from .. import ghostfile, header, kernel, report, rundir, signals, sizes, swaps, syscalls
 from ..areas import Active
 from ..errors import Busy, Error, NoMemory, NotAGhost, Unsupported, naming
-from ..mmstat import MmStat, read_mm_stat
+from ..mmstat import read_mm_stat
 from . import NO_SYSFS, Backend, Options, has_sysfs, take_down
 
 if TYPE_CHECKING:
@@ -65,12 +65,14 @@ class Zram(Backend):
         with rundir.change("zram") as change:
             _recover(change)
             change.begin(map(str, _numbers()))
-            number = _hot_add()
-            change.made(str(number))
+            number = None
             try:
+                number = _hot_add()
+                change.made(str(number))
                 _set_up(number, device_header, file, options)
             except BaseException:
-                _undo(number)
+                if number is not None:
+                    _undo(number)
                 raise
             finally:
                 change.complete()
@@ -90,7 +92,7 @@ class Zram(Backend):
         """All zram devices that have a size, or may have one."""
         for number in _numbers():
             size = _disk_size(number)
-            if size or not has_sysfs():
+            if (size or not has_sysfs()) and not _is_throw_away(number):
                 yield swaps.Area(f"/dev/zram{number}", "partition", size >> 10, 0, 0)
 
     def options(self, active: Active) -> Options:
@@ -147,6 +149,8 @@ class Compressed(NamedTuple):
     """Bytes that they take."""
     incompressible: int
     """Those that take a page each."""
+    copies: int
+    """How many were written: fewer than asked for when a signal came."""
 
 
 def compress(pages: Sequence[bytes], copies: int, compressor: str | None) -> Compressed:
@@ -162,49 +166,52 @@ def compress(pages: Sequence[bytes], copies: int, compressor: str | None) -> Com
     with rundir.change("zram") as change:
         _recover(change)
         change.begin(map(str, _numbers()))
-        number = _hot_add()
-        change.made(str(number))
+        number = None
         try:
+            number = _hot_add()
+            change.made(str(number))
             attributes = f"/sys/block/zram{number}"
             if compressor is not None:
                 _set_compressor(attributes, compressor, f"/dev/zram{number}")
             kernel.write_attribute(f"{attributes}/disksize", str(name.size))
-            before, after = _written(number, header.pack(name), pages, copies)
-            return Compressed(_chosen(attributes), *_growth(before, after, page_size))
+            return _written(number, header.pack(name), b"".join(pages), copies)
         finally:
-            _undo(number)
+            if number is not None:
+                _undo(number)
             change.complete()
 
 
-def _written(number: int, first: bytes, pages: Sequence[bytes], copies: int) -> tuple[MmStat, MmStat]:
-    """mm_stat before and after the copies of the pages were written behind the first page."""
-    path = f"/dev/zram{number}"
-    data = b"".join(pages)
-    fd = _open(path, f"/sys/block/zram{number}")
+def _written(number: int, first: bytes, data: bytes, copies: int) -> Compressed:
+    """What the kernel makes of `data`, written so many times behind the first page."""
+    path, attributes = f"/dev/zram{number}", f"/sys/block/zram{number}"
+    fd = _open(path, attributes)
     try:
-        with naming(path), open(fd, "wb", closefd=False, buffering=0) as device:
-            found = []
-            for blocks, times in ((first, 1), (data, copies)):
-                for _ in range(times):
-                    if device.write(blocks) != len(blocks):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(fd)
-                found.append(read_mm_stat(number))
+        _append(fd, path, first)
+        before = read_mm_stat(number)
+        written = 0
+        while written < copies and not (written and signals.arrived):
+            _append(fd, path, data)
+            written += 1
+        after = read_mm_stat(number)
     finally:
         os.close(fd)
-    before, after = found
-    if before is None or after is None:
+    if before is None or after is None or after.orig_data_size - before.orig_data_size != written * len(data):
         raise Error("mm_stat is not what it should be", path=path)
-    return before, after
-
-
-def _growth(before: MmStat, after: MmStat, page_size: int) -> tuple[int, int, int]:
     same = (after.same_pages or 0) - (before.same_pages or 0)
-    return (
-        after.orig_data_size - before.orig_data_size - same * page_size,
+    return Compressed(
+        _chosen(attributes),
+        written * len(data) - same * sizes.page_size(),
         after.mem_used_total - before.mem_used_total,
         (after.huge_pages or 0) - (before.huge_pages or 0),
+        written,
     )
+
+
+def _append(fd: int, path: str, data: bytes) -> None:
+    with naming(path):
+        if os.write(fd, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
 
 
 def _chosen(attributes: str) -> str | None:
@@ -239,6 +246,8 @@ def _load() -> None:
 
 
 def _hot_add() -> int:
+    # where /sys is read-only this makes a device all the same, and nothing could remove it
+    os.close(os.open(f"/{_CONTROL}/hot_remove", os.O_WRONLY | os.O_CLOEXEC))
     path = f"/{_CONTROL}/hot_add"
     with naming(path):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -382,6 +391,16 @@ def _disk_size(number: int) -> int:
         if error.errno not in (errno.ENOENT, errno.ENODEV):
             raise
         return 0
+
+
+def _is_throw_away(number: int) -> bool:
+    """Whether `compress` has made a device: its header names no ghost at all."""
+    try:
+        found = _read(number)
+    except OSError as error:
+        report.trace(report.describe(error))
+        return False
+    return found is not None and not found[1] and found[0].uuid_text is None
 
 
 def _is_written(number: int) -> bool:

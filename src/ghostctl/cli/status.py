@@ -39,7 +39,7 @@ class _View:
         try:
             return zswap.read()
         except (Error, OSError) as error:
-            self.zswap_failure = f"cannot tell the state of zswap: {report.describe(error)}"
+            self.zswap_failure = report.describe(error)
             return zswap.UNKNOWN
 
     zswap_failure: str | None = None
@@ -308,7 +308,7 @@ def _zswap_object(view: _View) -> dict[str, object] | None:
 
     state, found = view.zswap, capacity.total(view.held)
     if view.zswap_failure is not None:
-        report.warn(None, view.zswap_failure)
+        report.warn(None, f"cannot tell the state of zswap: {view.zswap_failure}")
         return None
     if state is None:
         return None
@@ -332,7 +332,7 @@ def _metrics(shown: list[swaps.Area], view: _View, *, older: bool) -> str:
 
     state = view.zswap
     if view.zswap_failure is not None:
-        report.warn(None, view.zswap_failure)
+        report.warn(None, f"cannot tell the state of zswap: {view.zswap_failure}")
     rows = {area: _Row(area, view) for area in shown}
     labels = {
         area: {
@@ -396,7 +396,7 @@ def _summary(view: _View, in_bytes: bool) -> Iterator[str]:
 def _zswap_lines(view: _View) -> Iterator[str]:
     state = view.zswap
     if view.zswap_failure is not None:
-        yield f"zswap: {view.zswap_failure}"
+        yield f"zswap: cannot tell its state: {view.zswap_failure}"
         return
     in_zswap = any(one.pool.name == "zswap" for one in view.ghosts)
     if state is None or not state.enabled:
