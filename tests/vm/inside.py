@@ -206,6 +206,37 @@ class Hog:
         self.process.wait()
 
 
+class Outcome(NamedTuple):
+    """What became of a workload."""
+
+    end: str
+    """``survived`` with every byte as it was, ``killed``, ``stuck``, or how many pages were wrong."""
+    written: int
+    """MiB written to the disk of `DIR`."""
+    seconds: float
+
+
+def written_mib() -> int:
+    """MiB written to the disk of `DIR` since boot."""
+    return int(Path("/sys/block/vda/stat").read_text().split()[6]) >> 11
+
+
+def pressure(mib: int, noise: int, limit: float) -> Outcome:
+    """Fills so much memory and reads it back; what has come to no end after `limit` seconds is ended."""
+    before, start = written_mib(), time.monotonic()
+    hog = Hog(mib, noise)
+    end = hog.fill(limit)
+    if end == "filled":
+        wrong = hog.check(limit - (time.monotonic() - start))
+        if wrong is not None:
+            end = f"{wrong} wrong pages" if wrong else "survived"
+        else:
+            end = "stuck" if hog.process.poll() is None else "killed"
+    outcome = Outcome(end, written_mib() - before, round(time.monotonic() - start, 1))
+    hog.end()
+    return outcome
+
+
 class Cgroup:
     """A memory cgroup for commands that shall be short of memory without the whole guest being so."""
 

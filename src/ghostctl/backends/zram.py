@@ -236,18 +236,18 @@ def _modprobe(*arguments: str) -> bool:
 
 
 def _load() -> None:
-    if os.path.exists(f"/{_CONTROL}/hot_add"):
-        return
-    if not has_sysfs():
-        raise Error(f"{NO_SYSFS}: no zram device can be made")
-    # without num_devices the module would make a device that nobody asked for
-    if not _modprobe("zram", "num_devices=0") or not os.path.exists(f"/{_CONTROL}/hot_add"):
-        raise Unsupported(f"this kernel ({kernel.release()}) has no zram")
+    if not os.path.exists(f"/{_CONTROL}/hot_add"):
+        if not has_sysfs():
+            raise Error(f"{NO_SYSFS}: no zram device can be made")
+        # without num_devices the module would make a device that nobody asked for
+        if not _modprobe("zram", "num_devices=0") or not os.path.exists(f"/{_CONTROL}/hot_add"):
+            raise Unsupported(f"this kernel ({kernel.release()}) has no zram")
+    if os.statvfs(f"/{_CONTROL}").f_flag & os.ST_RDONLY:
+        # a device is made by reading, and nothing could remove it
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"/{_CONTROL}/hot_remove")
 
 
 def _hot_add() -> int:
-    # where /sys is read-only this makes a device all the same, and nothing could remove it
-    os.close(os.open(f"/{_CONTROL}/hot_remove", os.O_WRONLY | os.O_CLOEXEC))
     path = f"/{_CONTROL}/hot_add"
     with naming(path):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

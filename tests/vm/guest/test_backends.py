@@ -154,7 +154,7 @@ def test_an_active_ghost_is_left_alone(ghost: Path, backend: str) -> None:
 def test_all_side_by_side() -> None:
     paths = [make_ghost(f"swap-{name}") for name in NAMES]
     for name, path in zip(NAMES, paths, strict=True):
-        # zram above the others, which promise more than zswap's pool holds
+        # zram above the others, which declare more than zswap's pool may take
         turn_on(path, name, *(("-p", "200") if name == "zram" else ()))
     assert {area["backend"]: area["ghost"] for area in status()} == dict(
         zip(NAMES, map(str, paths), strict=True)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from vm.inside import DIR, Hog, make_file, must, set_zswap
 
-from ghostctl import capacity, zswap
-from ghostctl import swaps as swap_areas
+from ghostctl import areas, capacity, zswap
 
 GUEST = {"kernels": ["ghost-7.2"], "timeout": 900}
 
@@ -27,8 +26,8 @@ def prepare(size: int | str, prio: int) -> None:
     must(str(PROGRAM), "-q", "on", "-p", str(prio), str(GHOST))
 
 
-def measure() -> capacity.Capacity:
-    found = capacity.measure(swap_areas.read(), zswap.read())
+def measure() -> capacity.Total:
+    found = capacity.total(capacity.held(areas.read(), zswap.read()))
     assert found is not None
     return found
 
@@ -47,7 +46,7 @@ def test_the_verdict_turns_before_the_machine_stalls() -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and hog.process.poll() is None:
         found = measure()
-        history.append((found.available, swap_free(), found.size - found.free))
+        history.append((found.room, swap_free(), found.used))
         time.sleep(0.25)
     assert hog.fill(0) != "filled", "the workload fits: nothing stalls here"
     hog.end()

@@ -241,7 +241,7 @@ def test_a_full_pool_takes_no_more_and_nobody_tries_to_empty_it() -> None:
 
 
 def test_slots_that_run_out_pass_pages_on() -> None:
-    """A ghost of less than the pool can hold lets the kernel go on to the next area."""
+    """A ghost of less than the pool may take lets the kernel go on to the next area."""
     small, real = write_area(DIR / "small", 40 * MIB), make_file(DIR / "real", 300)
     must("/sbin/swapon", "-p", "10", small)
     must("/sbin/swapon", "-p", "1", real)
