@@ -409,6 +409,8 @@ def _smaller(line: fstab.Line, short: capacity.Overcommitted, pool: str, system:
     else:
         limit = capacity.zram_limit(_memory_limit(line), system.memory)
         hints.append(f"x-ghost.memory-limit={limit >> 20}M")
+    if short.share == 0:
+        return f"ghostctl fstab remove {quote(str(line.spec))}"
     if short.share is not None:
         hints.append(f"x-ghost.size={short.share >> 20}M")
     return " and ".join(hints)

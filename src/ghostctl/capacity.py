@@ -150,7 +150,8 @@ def zram_pool(number: int, root: str = "/") -> Pool:
     if have is None:
         return Pool(name, None, None, None, None)
     memory = _memory(root)
-    most = min(filter(None, (have.mem_limit, memory)), default=None)
+    # 0 is no limit; where the kernel does not say, nothing is known
+    most = None if have.mem_limit is None else min(filter(None, (have.mem_limit, memory)), default=None)
     return Pool(name, have.mem_used_total, have.orig_data_size, have.mem_limit or None, most)
 
 
@@ -211,13 +212,16 @@ def _sum(numbers: Iterable[int | None]) -> int | None:
     return None if None in known else sum(filter(None, known))
 
 
-def alarm(group: Sequence[Held]) -> str | None:
+def alarm(group: Sequence[Held], ordinary: Sequence[Area]) -> str | None:
     """What is wrong with the pool of these areas when it is full, or takes nothing, before their slots are.
 
-    None while all is well. That is said from `NEARLY_FULL` percent on, or where the pool takes nothing.
+    None while all is well, and where `ordinary` areas are used before them. It is said from `NEARLY_FULL`
+    percent on, or where the pool takes nothing.
     """
     pool, free = group[0].pool, sum(one.free for one in group)
     if pool.room is None or free <= pool.room:
+        return None
+    if pool.most and come_last([one.area for one in group], ordinary):
         return None
     if not pool.most:
         return f"takes nothing: {human(free)} of slots are free in vain"
@@ -280,7 +284,8 @@ def pool_percent(now: int | None) -> int:
 
 def zram_limit(now: int | None, memory: int) -> int:
     """The memory limit to have for a zram device, in bytes, where it is `now`; 0 and None are no limit."""
-    if now and memory * LEAST_PERCENT <= now * 100 <= memory * MOST_PERCENT:
+    # one that was proposed is in whole MiB
+    if now and memory * LEAST_PERCENT < (now + (1 << 20)) * 100 and now * 100 <= memory * MOST_PERCENT:
         return now
     return fitting(zswap.pool_limit(POOL_PERCENT, memory))
 
@@ -288,6 +293,12 @@ def zram_limit(now: int | None, memory: int) -> int:
 def fitting(limit: int, others: int = 0) -> int:
     """The size to declare in a pool of `limit` bytes beside `others`, header page included, in whole MiB."""
     return min(max(limit - others, 0), MAX_PAGES * page_size()) >> 20 << 20
+
+
+def come_last(ghosts: Sequence[Area], ordinary: Sequence[Area]) -> bool:
+    """Whether ordinary areas are above all these ghosts and none beside or below: what is more goes there."""
+    top = max((ghost.prio for ghost in ghosts), default=0)
+    return any(zram_number(area) is None for area in ordinary) and all(area.prio > top for area in ordinary)
 
 
 class Overcommitted(NamedTuple):
@@ -327,11 +338,9 @@ def overcommitted(
     come last. `target` is what the limit is to be, where that is to be changed.
     """
     declared = sum(ghost.size for ghost in ghosts)
-    if declared <= limit:
+    if declared <= limit or come_last(ghosts, ordinary):
         return []
     kept = {ghost: tuple(area for area in ordinary if area.prio <= ghost.prio) for ghost in ghosts}
-    if any(zram_number(area) is None for area in ordinary) and not any(kept.values()):
-        return []
     target = limit if target is None else target
 
     def share(ghost: Area) -> int | None:
@@ -346,6 +355,8 @@ class Broken(NamedTuple):
     held: Held
     found: Overcommitted
     fix: tuple[str, ...]
+    limit: int | None
+    """The memory limit that its zram device is to have, in bytes."""
 
     @property
     def problem(self) -> str:
@@ -377,8 +388,14 @@ def broken(
         others = [area for area in ordinary if area not in ghosts]
         # none or all of them
         for one, over in zip(group, overcommitted(ghosts, others, limit, target), strict=False):
-            found.append(Broken(one, over, (*settings, *_commands(one, over.share, target))))
+            needed = None if one.pool.name == "zswap" else min(target, whole(one.area.size + page_size()))
+            found.append(Broken(one, over, (*settings, *_commands(one, over.share, needed)), needed))
     return found
+
+
+def whole(size: int) -> int:
+    """A size in bytes, rounded up to whole MiB."""
+    return -(-size >> 20) << 20
 
 
 def limit_of(pool: Pool) -> int | None:
@@ -386,9 +403,10 @@ def limit_of(pool: Pool) -> int | None:
     return pool.limit if pool.name == "zswap" else pool.most
 
 
-def ordinary(actives: Iterable[Active]) -> list[Area]:
-    """The areas with storage, zram devices among them."""
-    return [one.area for one in actives if one.area.is_ordinary]
+def ordinary(actives: Iterable[Active], ghosts: Iterable[Held] = ()) -> list[Area]:
+    """The areas with storage, and zram devices, but for those that are `ghosts`."""
+    areas = {one.area for one in ghosts if one.is_ghost}
+    return [one.area for one in actives if one.area.is_ordinary and one.area not in areas]
 
 
 def _target(pool: Pool, state: Zswap | None, root: str) -> tuple[int, list[str]]:
@@ -397,32 +415,38 @@ def _target(pool: Pool, state: Zswap | None, root: str) -> tuple[int, list[str]]
         return zram_limit(pool.limit, _memory(root) or pool.most or 0), []
     now = state.max_pool_percent if state is not None else None
     percent = pool_percent(now)
-    if percent == now or not now or pool.limit is None:
+    if percent == now or now is None or pool.limit is None:
         return pool.limit or 0, []
     memory = _memory(root)
     target = zswap.pool_limit(percent, memory) if memory else pool.limit
     return target, [f"ghostctl zswap set max_pool_percent={percent} --persist"]
 
 
-def _commands(one: Held, share: int | None, limit: int) -> list[str]:
+def _commands(one: Held, share: int | None, limit: int | None) -> list[str]:
     """What gives a ghost its share, and a zram device its limit; nothing where the file is not known."""
     if one.ghost is None:
         return []
+    if share == 0:
+        # nothing is left for it
+        return [f"ghostctl off {quote(one.ghost)}"]
     if one.pool.name == "zswap":
         return [] if share is None else [f"ghostctl resize --cycle {quote(one.ghost)} {share >> 20}M"]
-    # no more than it can need, in whole MiB
-    needed = -(-(one.area.size + page_size()) >> 20) << 20
-    return again(one, one.ghost, one.area.prio, share, min(limit, needed))
+    return again(one, one.ghost, one.area.prio, share, limit)
 
 
-def again(one: Held, path: str, prio: int, size: int | None, limit: int | None) -> list[str]:
+def again(
+    one: Held, path: str, prio: int, size: int | None, limit: int | None, *, missing: bool = False
+) -> list[str]:
     """The commands that take an active ghost down and make it active as it was.
 
     But with the priority `prio`, with the memory `limit` of a zram device, and with another `size` if given.
+    A file that is `missing` is made.
     """
     quoted = quote(path)
     lines = [f"ghostctl off {quoted}"]
-    if size is not None:
+    if size is not None and missing:
+        lines.append(f"ghostctl mkghost -s {size >> 20}M {quoted}")
+    elif size is not None:
         lines.append(f"ghostctl resize {quoted} {size >> 20}M")
     return [*lines, " ".join(("ghostctl on", *_options(one, prio, limit), quoted))]
 

@@ -71,10 +71,14 @@ def _doubt(machine: Machine) -> str:
 
 def _proposal(machine: Machine) -> tuple[str, ...]:
     """The commands of ghostctl plan; only the activation of a ghost that is there."""
-    if machine.ghosts:
+    if any(ghost.header for ghost in machine.ghosts):
         return _on(machine)
-    now = plan.look(machine.actives, machine.state, machine.root)
-    chosen, _ = plan.choose(now, None, 1)
+    try:
+        now = plan.look(machine.actives, machine.state, machine.root)
+        chosen, _ = plan.choose(now, None, 1)
+    except NotAGhost:
+        # what is in its place is another check's matter
+        return ()
     commands = plan.commands(now, chosen, plan.priority(None, machine.areas))
     parent = os.path.dirname(now.path)
     made = parent == lookup.GHOST_DIRECTORY or os.path.isdir(machine.at(parent))
@@ -132,12 +136,13 @@ def _check_zswap(machine: Machine) -> Iterator[Finding]:
 
 
 def _check_pool(machine: Machine) -> Iterator[Finding]:
+    ordinary = capacity.ordinary(machine.actives, machine.held)
     for group in capacity.by_pool(one for one in machine.held if one.is_ghost).values():
         pool = group[0].pool
         if pool.name != "zswap":
             most = "all memory" if pool.limit is None else human(pool.limit)
             ghost = group[0].ghost or group[0].area.name
-            yield _pool_finding(pool, f"{pool.name} of {ghost} may take {most}", group)
+            yield _pool_finding(pool, f"{pool.name} of {ghost} may take {most}", group, ordinary)
     state = machine.state
     if state is None or not _needs_zswap(machine):
         yield Finding("OK", "no zswap" if state is None else "zswap's is not needed")
@@ -154,7 +159,7 @@ def _check_pool(machine: Machine) -> Iterator[Finding]:
         yield Finding("WARN", f"{seen}: too little is left beside a full one", (fix,))
     else:
         group = [one for one in machine.held if one.pool.name == "zswap"]
-        yield _pool_finding(capacity.zswap_pool(state), seen, group)
+        yield _pool_finding(capacity.zswap_pool(state), seen, group, ordinary)
     threshold = state.accept_threshold_percent
     if threshold is not None and threshold < _LEAST_THRESHOLD:
         yield Finding(
@@ -164,10 +169,12 @@ def _check_pool(machine: Machine) -> Iterator[Finding]:
         )
 
 
-def _pool_finding(pool: capacity.Pool, seen: str, group: list[capacity.Held]) -> Finding:
+def _pool_finding(
+    pool: capacity.Pool, seen: str, group: list[capacity.Held], ordinary: list[Area]
+) -> Finding:
     """A pool is too full where that keeps free slots from being used."""
     # with zswap off that is what is wrong
-    if group and pool.most and (alarm := capacity.alarm(group)):
+    if group and pool.most and (alarm := capacity.alarm(group, ordinary)):
         return Finding("WARN", f"{seen}; {alarm}")
     return Finding("OK", seen if pool.fill is None else f"{seen}; {pool.fill}% of it is in use")
 
@@ -179,11 +186,16 @@ def _inactive(machine: Machine) -> Iterator[capacity.Held]:
     pool = capacity.zswap_pool(machine.state)
     for ghost in machine.ghosts:
         if ghost.header is not None and machine.active(ghost) is None:
-            line = machine.line_of(ghost.path)
-            prio = fstab.priority(line.option("pri") or "") if line is not None else None
             size = ghost.header.size - ghost.header.page_size
-            area = Area(ghost.path, "ghost", size >> 10, 0, -1 if prio is None else prio)
-            yield capacity.Held(area, pool, ghost.path)
+            prio = _priority_to_be(machine, ghost.path)
+            yield capacity.Held(Area(ghost.path, "ghost", size >> 10, 0, prio), pool, ghost.path)
+
+
+def _priority_to_be(machine: Machine, path: str) -> int:
+    """That of its line in fstab, or the one to make it active with."""
+    line = machine.line_of(path)
+    prio = fstab.priority(line.option("pri") or "") if line is not None else None
+    return plan.priority(None, machine.areas) if prio is None or prio < 0 else prio
 
 
 def _settled(machine: Machine) -> zswap.Zswap | None:
@@ -230,9 +242,18 @@ def _edit_size(machine: Machine, one: capacity.Broken) -> list[str]:
     """What has fstab declare the same."""
     path, size = one.held.ghost, one.found.share
     line = machine.line_of(path) if path is not None else None
-    if path is None or size is None or line is None or not line.option("x-ghost.size"):
+    if path is None or line is None:
         return []
-    return _edit_fstab(path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={size >> 20}M")
+    edits = []
+    if size and line.option("x-ghost.size"):
+        edits += _edit_fstab(path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={size >> 20}M")
+    if one.limit:
+        option = f"x-ghost.memory-limit={one.limit >> 20}M"
+        if line.has_option("x-ghost.memory-limit"):
+            edits += _edit_fstab(path, r"x-ghost\.memory-limit=[^,[:space:]]*", option)
+        else:
+            edits += _edit_fstab(path, _OPTIONS, rf"\1{option},")
+    return edits
 
 
 _OPTIONS = r"\([[:space:]]swap[[:space:]]\{1,\}\)"
@@ -343,33 +364,42 @@ def _check_active(machine: Machine) -> Iterator[Finding]:
 
 def _on(machine: Machine) -> tuple[str, ...]:
     """The commands that make the ghost of the machine active."""
-    line = machine.line_of(machine.example)
+    path = machine.example
+    quoted, line = shlex.quote(path), machine.line_of(path)
     options, before = [], []
     if machine.interfaces.has_ghosts is False:
-        limit = capacity.zram_limit(None, plan.memory(machine.root))
+        given = line.option("x-ghost.memory-limit") if line is not None else None
+        compressor = line.option("x-ghost.compressor") if line is not None else None
+        limit = (_size_in(given) if given else None) or capacity.zram_limit(None, plan.memory(machine.root))
         size = next((ghost.header.size for ghost in machine.ghosts if ghost.header), limit)
-        options += ["--fallback zram", f"--memory-limit {min(size, limit) >> 20}M"]
+        options.append("--fallback zram")
+        if compressor:
+            options.append(f"--compressor {shlex.quote(compressor)}")
+        options.append(f"--memory-limit {capacity.whole(min(size, limit)) >> 20}M")
+        if size > limit:
+            before.append(f"ghostctl resize {quoted} {limit >> 20}M")
         if machine.state is not None and machine.state.enabled and not _needs_zswap(machine):
             before.append(capacity.DISABLE_ZSWAP)
-    prio = fstab.priority(line.option("pri") or "") if line is not None else None
-    # without one, the kernel may use it in turn with what is active
-    if machine.areas or prio is not None:
-        options.append(f"-p {plan.priority(None, machine.areas) if prio is None else prio}")
-    return (*before, " ".join(("ghostctl on", *options, shlex.quote(machine.example))))
+    options.append(f"-p {_priority_to_be(machine, path)}")
+    return (*before, " ".join(("ghostctl on", *options, quoted)))
+
+
+def _size_in(text: str) -> int | None:
+    """Bytes of a size in fstab; None for what makes no sense, which another check says."""
+    try:
+        return sizes.parse(text)
+    except SizeError:
+        return None
 
 
 def _check_priority(machine: Machine) -> Iterator[Finding]:
     found = False
     ordinary = [one.area for one in machine.actives if one.backend is None and one.area.is_ordinary]
-    # where a ghost gets pages that it cannot keep, what is wrong is its size
-    ghosts = machine.active_ghosts
-    broken = capacity.broken(machine.held, capacity.ordinary(machine.actives), machine.state, machine.root)
-    short = [one.held.area for one in broken]
-    for ghost in ghosts:
+    for ghost in machine.active_ghosts:
         above = [area for area in ordinary if area.prio > ghost.area.prio]
         if _is_overflow(machine, ghost, above):
             above = []
-        beside = [area for area in ordinary if area.prio == ghost.area.prio and ghost.area not in short]
+        beside = [area for area in ordinary if area.prio == ghost.area.prio]
         fix = tuple(_raise(machine, ghost, above + beside)) if above + beside else ()
         for others, words in ((above, "is above"), (beside, "has the same priority as")):
             if not others:
@@ -544,6 +574,7 @@ def _check_cgroup(machine: Machine) -> Iterator[Finding]:
         yield Finding("OK", "no ghost is in zswap")
         return
     limited = []
+    most = plan.memory(machine.root)
     for directory, _, files in os.walk(machine.at(_CGROUPS)):
         if "memory.zswap.max" not in files:
             continue
@@ -551,7 +582,7 @@ def _check_cgroup(machine: Machine) -> Iterator[Finding]:
         zswap_max = sizes.natural(machine.text(f"{name}/memory.zswap.max").strip())
         swap_max = sizes.natural(machine.text(f"{name}/memory.swap.max").strip())
         # "max" is no number
-        if zswap_max is not None and (swap_max is None or swap_max > zswap_max):
+        if zswap_max is not None and zswap_max < most and (swap_max is None or swap_max > zswap_max):
             limited.append((f"/{name}", zswap_max))
     if limited:
         names = ", ".join(f"{name} ({human(limit)})" for name, limit in limited[:3])
@@ -599,12 +630,12 @@ CHECKS = (
     Check(
         "size",
         _check_size,
-        "Declare no more than the pool limit times the compression ratio. Then the slots run out before the "
-        "pool does, and the kernel goes on to the next area or kills for memory in time. When the pool runs "
-        "out first, the kernel keeps trying the ghost: the machine stalls or kills for memory, with free "
-        "swap in free(1). "
-        "Otherwise give an ordinary area the higher priority. The ratio is measured once a few MiB are in "
-        "zswap, before that assumed; ghostctl plan says more.",
+        "Declare no more than the pool may take: zswap's, or the zram device of the ghost. A page never "
+        "takes more than a page of it, so the slots run out before the pool does, and the kernel goes on to "
+        "the next area or ends a process in time. When the pool runs out first, pages keep their slots and "
+        "stay in memory: the machine stalls or kills for memory, with free swap in free(1). An ordinary "
+        "area of higher priority makes a larger ghost harmless. ghostctl plan says how much memory "
+        "compression leaves.",
     ),
     Check(
         "slots",

@@ -180,7 +180,8 @@ class Machine:
         """A ghost to name in a command: one of this machine's, one that fstab declares, or the usual one."""
         declared = (str(line.spec) for line in self.lines if fstab.declares_ghost(line))
         first = next((path for path in declared if path.startswith("/")), None)
-        return self.ghosts[0].path if self.ghosts else first or os.path.join(lookup.GHOST_DIRECTORY, "swap0")
+        ghosts = [ghost.path for ghost in self.ghosts if ghost.header is not None]
+        return ghosts[0] if ghosts else first or os.path.join(lookup.GHOST_DIRECTORY, "swap0")
 
 
 def _is_anything(_: File) -> bool:

@@ -106,10 +106,15 @@ def look(actives: Sequence[Active], state: zswap.Zswap | None, root: str = "/") 
     ghosts = sorted((one for one in inside if one.ghost), key=lambda one: one.ghost != usual)
     own = ghosts[0] if ghosts else None
     path = str(own.ghost) if own is not None else _declared_in_fstab(root) or usual
+    declared = _size(path, root)
+    if declared == 0 and own is None:
+        raise NotAGhost(
+            "is in the way of the ghost and is none", path=path, hint=f"mv -n {quote(path)} ELSEWHERE"
+        )
     others = tuple(one for one in inside if own is None or one.area != own.area)
     pooled = [one.area for one in inside if one.is_ghost]
     ordinary = tuple(one.area for one in actives if one.area.is_ordinary and one.area not in pooled)
-    return Now(memory(root), state, path, _size(path, root), own, others, ordinary, _fallback(state))
+    return Now(memory(root), state, path, declared, own, others, ordinary, _fallback(state))
 
 
 def _declared_in_fstab(root: str) -> str | None:
@@ -179,7 +184,9 @@ def alternative(now: Now, limit: int, at: float) -> Alternative:
     # each zram device has its own limit
     size = capacity.fitting(limit, 0 if now.is_zram else now.promised)
     takes = int(size / max(at, 1))
-    slots = kernel.slot_memory(size // page_size(), now.memory // 10).size
+    pages = size // page_size()
+    slots = kernel.slot_memory(pages, now.memory // 10).size
+    slots += pages * backends.get("zram" if now.is_zram else "file").extra_slot_bytes
     percent = round(100 * limit / now.memory)
     left, least = now.memory - takes - slots, now.memory - size - slots
     return Alternative(percent, limit, size, takes, left, least, slots)
@@ -191,23 +198,24 @@ def choose(now: Now, asked: int | None, at: float) -> tuple[Alternative, list[Al
     Raises `Error` when other areas have been promised all that the pool may take.
     """
 
+    # all zram devices come out of the same memory
+    rest = capacity.fitting(zswap.pool_limit(capacity.MOST_PERCENT, now.memory), now.promised)
+
     def of(percent: int) -> int:
         found = zswap.pool_limit(percent, now.memory)
-        return capacity.fitting(found) if now.is_zram else found
+        return min(capacity.fitting(found), rest) if now.is_zram else found
 
     if asked is not None:
         limit = of(asked)
     elif now.is_zram:
-        # and all of them come out of the same memory
-        rest = capacity.fitting(zswap.pool_limit(capacity.MOST_PERCENT, now.memory), now.promised)
         limit = min(capacity.zram_limit(now.limit, now.memory), rest)
     else:
         limit = of(capacity.pool_percent(now.state.max_pool_percent if now.state is not None else None))
     chosen = alternative(now, limit, at)
     if chosen.size < 1 << 20:
         raise Error(
-            f"other areas have been promised {human(now.promised)} of memory: too much to add a ghost",
-            hint="ghostctl status shows them; --pool-percent plans for a larger pool",
+            f"other areas have been promised {human(now.promised)} of memory: too much for one beside them",
+            hint="ghostctl doctor says which of them are too large",
         )
     nearest = sorted(
         (percent for percent in _PERCENTS if percent != chosen.percent),
@@ -221,7 +229,7 @@ def priority(own: Area | None, others: Iterable[Area]) -> int:
     """That of the ghost's `own` area, or one above those of all `others`."""
     others = list(others)
     taken = [area.prio for area in others if area.is_ordinary]
-    if own is not None and own.prio >= 0 and own.prio not in taken:
+    if own is not None and own.prio >= 0 and own.prio > max(taken, default=-1):
         return own.prio
     # what the kernel chose is negative
     top = max((area.prio for area in others), default=-1)
@@ -251,12 +259,14 @@ def _area(now: Now, chosen: Alternative, prio: int) -> Iterator[str]:
     resized = chosen.size if now.declared != chosen.size else None
     own = now.own
     if own is not None:
-        is_limited = not now.is_zram or own.pool.limit == chosen.limit
+        # where mm_stat does not say, it cannot be seen to have changed
+        is_limited = not now.is_zram or own.pool.most is None or own.pool.limit == chosen.limit
         if own.area.prio == prio and is_limited and (resized is None or not now.is_zram):
             if resized is not None:
                 yield f"ghostctl resize --cycle {quoted} {size}"
             return
-        yield from capacity.again(own, now.path, prio, resized, chosen.limit if now.is_zram else None)
+        limit = chosen.limit if now.is_zram else None
+        yield from capacity.again(own, now.path, prio, resized, limit, missing=now.declared is None)
         return
     if now.declared is None:
         yield f"ghostctl mkghost -s {size} {quoted}"

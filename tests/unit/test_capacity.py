@@ -114,7 +114,7 @@ def mm_stat(stored: int, used: int, limit: int) -> str:
         (mm_stat(200 * MIB, 64 * MIB, 64 * MIB), 200 * MIB, 64 * MIB, 64 * MIB, 0),
         (mm_stat(200 * MIB, 65 * MIB, 64 * MIB), 200 * MIB, 65 * MIB, 64 * MIB, 0),
         # of an old kernel, short, absent, of another kind
-        (f"{40 * MIB} {9 * MIB} {10 * MIB}\n", 40 * MIB, 10 * MIB, None, 960 * MIB),
+        (f"{40 * MIB} {9 * MIB} {10 * MIB}\n", 40 * MIB, 10 * MIB, None, None),
         ("12 34\n", None, None, None, None),
         ("", None, None, None, None),
         ("a b c d\n", None, None, None, None),
@@ -281,6 +281,8 @@ ZRAM_ABOVE = area("partition", 1, name="/dev/zram3", prio=11)
         ([GHOST, area("ghost", 600 * MIB, name="/h")], [], 100 * MIB, 400 * MIB, [100, 300]),
         ([GHOST, area("ghost", 100 * MIB, name="/h", prio=12)], [ABOVE], 90 * MIB, None, [60, 30]),
         ([GHOST], [BELOW], 0, None, [0]),
+        # with a pool of 0, which is to be larger
+        ([GHOST], [BELOW], 0, 256 * MIB, [None]),
     ],
 )
 def test_no_more_than_the_pool_may_take(
@@ -326,6 +328,15 @@ def test_the_commands_that_mend_it(root: Root) -> None:
     lost = held(1000 * MIB, capacity.zswap_pool(chosen))._replace(ghost=None)
     (one,) = capacity.broken([lost], [BELOW], chosen, str(root))
     assert (one.fix, one.hint) == ((), "give /f9 a higher priority")
+    zero = state._replace(max_pool_percent=0, pool_limit=0)
+    (one,) = capacity.broken([held(200 * MIB, capacity.zswap_pool(zero))], [BELOW], zero, str(root))
+    assert one.fix == (raised,)
+    # beside what takes all of it, nothing is left
+    crowd = [held(4 << 40, pool, "/huge"), held(20 * MIB, pool)]
+    assert [one.fix[1:] for one in capacity.broken(crowd, [], state, str(root))] == [
+        ("ghostctl resize --cycle /huge 511M",),
+        ("ghostctl off /g",),
+    ]
     # with zswap off it is not the size that is wrong
     off = state._replace(enabled=False)
     assert capacity.broken([held(200 * MIB, capacity.zswap_pool(off))], [], off, str(root)) == []
@@ -373,5 +384,8 @@ def test_zswap_in_front_of_zram(root: Root) -> None:
 )
 def test_the_alarm(pool: Pool, size: int, used: int, words: str | None) -> None:
     one = Held(area("ghost", size, used), pool, "/g", "file")
-    alarm = capacity.alarm([one])
+    alarm = capacity.alarm([one], [])
     assert alarm is None if words is None else alarm is not None and alarm.startswith(words)
+    assert capacity.alarm([one], [BELOW]) == alarm
+    # what the pool does not take goes there, but for one that takes nothing
+    assert capacity.alarm([one], [ABOVE]) == (alarm if pool.most == 0 else None)

@@ -141,6 +141,11 @@ def test_a_ghost_larger_than_the_pool(prepared: Prepared) -> None:
     prepared.make(200 * MIB)
     prepared.areas(f"{GHOST} ghost {200 << 10} 0 100")
     assert prepared.one("size").fix == (raised,)
+    # without a priority it is to be above what is active
+    prepared.write("etc/fstab", FSTAB.replace("pri=100,", ""))
+    prepared.areas("/swap file 1048576 0 105")
+    assert prepared.one("size").fix == (raised,)
+    prepared.write("etc/fstab", FSTAB)
     # not active, it declares as much
     prepared.areas()
     assert prepared.one("size").fix == (raised,)
@@ -194,10 +199,10 @@ def test_the_same_priority(prepared: Prepared, prio: int, fix: int) -> None:
     assert finding.status == "WARN"
     assert finding.seen.startswith(f"/swap has the same priority as {GHOST} and is slower: the ghost and it")
     assert finding.fix[:2] == (f"ghostctl off {GHOST}", f"ghostctl on -p {max(fix, 0)} {GHOST}")
-    # of a ghost that is too large, the size comes first
+    # of a ghost that is too large, both are said, and the commands for the size come first
     prepared.make(1024 * MIB)
     prepared.areas(f"{GHOST} ghost {1024 << 10} 0 {prio}", f"/swap file 1024 0 {prio}")
-    assert prepared.one("priority").status == "OK"
+    assert prepared.one("priority").status == "WARN"
     assert prepared.one("size").status == "FAIL"
 
 
@@ -209,7 +214,7 @@ def test_a_priority_in_what_is_printed(prepared: Prepared) -> None:
     prepared.areas("/swap file 1024 0 7")
     assert prepared.one("active").fix == (f"ghostctl on -p 8 {GHOST}",)
     prepared.areas()
-    assert prepared.one("active").fix == (f"ghostctl on {GHOST}",)
+    assert prepared.one("active").fix == (f"ghostctl on -p 100 {GHOST}",)
 
 
 @pytest.mark.parametrize(
@@ -384,6 +389,13 @@ def test_a_kernel_without_ghosts(prepared: Prepared) -> None:
     assert found["kernel"].fix == ("ghostctl zswap set enabled=no --persist", on)
     prepared.write("sys/module/zswap/parameters/enabled", "N\n")
     assert interfaces(prepared, Interfaces(False, False, False, True))["zswap"].status == "OK"
+    # with what its line says, and no larger than that allows
+    options = "x-ghost.compressor=zstd,x-ghost.memory-limit=64M,"
+    prepared.write("etc/fstab", FSTAB.replace("pri=100,", f"pri=7,{options}"))
+    assert interfaces(prepared, Interfaces(False, False, False, True))["active"].fix == (
+        f"ghostctl resize {GHOST} 64M",
+        f"ghostctl on --fallback zram --compressor zstd --memory-limit 64M -p 7 {GHOST}",
+    )
     assert interfaces(prepared, Interfaces(None, False, False, True))["kernel"].status == "WARN"
     assert interfaces(prepared, Interfaces(False, False, False, False))["kernel"].fix == ()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ghostctl import capacity, fstab, plan, sizes, zswap
 from ghostctl.areas import Active
 from ghostctl.capacity import Held, Pool
-from ghostctl.errors import Error
+from ghostctl.errors import Error, NotAGhost
 from ghostctl.plan import Now
 from ghostctl.swaps import Area
 from ghostctl.zswap import Zswap
@@ -85,7 +85,7 @@ def test_what_others_have_been_promised() -> None:
     # zram is another pool, and an ordinary area has none
     zram = held("/dev/zram3", "partition", 100 * MIB, 5, Pool("zram3", 0, 0, None, GIB), "zram")
     assert plan.choose(now(others=(zram,)), None, 3)[0].size == 512 * MIB
-    with pytest.raises(Error, match="too much to add a ghost"):
+    with pytest.raises(Error, match="too much for one beside them"):
         plan.choose(now(others=(beside._replace(area=beside.area._replace(size_kib=1 << 20)),)), None, 3)
     # each zram device has its own limit, and all of them come out of the same memory
     large = zram._replace(area=zram.area._replace(size_kib=600 << 10))
@@ -112,6 +112,12 @@ def test_commands_say_only_what_is_to_do() -> None:
     size = 512 * MIB
     active = there._replace(declared=size, own=own(size, 7))
     assert plan.commands(active, chosen, 7) == []
+    # removed while it was active
+    assert plan.commands(active._replace(declared=None, own=own(size, -1)), chosen, 7) == [
+        f"ghostctl off '{GHOST}'",
+        make,
+        on,
+    ]
     small = there._replace(declared=MIB, own=own(MIB, 7))
     assert plan.commands(small, chosen, 7) == [f"ghostctl resize --cycle '{GHOST}' 512M"]
     # of the kernel's choice, which other areas may have as well
@@ -152,7 +158,9 @@ def test_priority_and_what_comes_after() -> None:
     assert plan.priority(None, [zram]) == 100
     assert plan.priority(None, [disk, zram]) == 6
     assert plan.priority(None, [disk._replace(prio=32767)]) == 32767
-    assert plan.priority(disk._replace(name="/g", prio=2), [disk]) == 2
+    # not below what is there
+    assert plan.priority(disk._replace(name="/g", prio=2), [disk]) == 6
+    assert plan.priority(disk._replace(name="/g", prio=9), [disk]) == 9
     assert plan.priority(disk._replace(name="/g", prio=-3), [disk]) == 6
     assert plan.past([disk, zram], 100) == "the kernel goes on to /swap; 1.5G are free there"
     assert plan.past([disk], 4).startswith("no other area")
@@ -321,7 +329,8 @@ def test_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = plan.look([disk], ON, str(tmp_path))
     assert (found.path, found.declared, found.own) == ("/h", None, None)
     (tmp_path / "h").write_bytes(bytes(4096))
-    assert plan.look([disk], ON, str(tmp_path)).declared == 0
+    with pytest.raises(NotAGhost, match="is in the way of the ghost"):
+        plan.look([disk], ON, str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def _require_room() -> None:
     for group in capacity.by_pool(held).values():
         if group[0].pool.room is None:
             raise Error("it is unknown how full the pool is", path=group[0].pool.name)
-        if alarm := capacity.alarm(group):
+        if alarm := capacity.alarm(group, capacity.ordinary(actives, held)):
             raise NoMemory(alarm, path=group[0].pool.name, hint="ghostctl doctor")
 
 

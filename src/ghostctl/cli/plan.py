@@ -61,13 +61,13 @@ def command(
     actives, state = areas.read(), zswap.read()
     now = plan.look(actives, state)
     found = _find_ratio(now, ratio, pid, cgroup)
-    chosen, others = plan.choose(now, pool_percent, found.value)
-    prio = plan.priority(now.own and now.own.area, [*now.ordinary, *(one.area for one in now.others)])
-    commands = plan.commands(now, chosen, prio)
     for one in capacity.broken(capacity.held(actives, state), capacity.ordinary(actives), state):
         # of the ghost that is planned, the commands are below
         if now.own is None or one.held.area != now.own.area:
             report.warn(one.held.ghost or one.held.area.name, one.problem, one.hint)
+    chosen, others = plan.choose(now, pool_percent, found.value)
+    prio = plan.priority(now.own and now.own.area, [*now.ordinary, *(one.area for one in now.others)])
+    commands = plan.commands(now, chosen, prio)
     line, past = plan.fstab_line(now, chosen, prio), plan.past(now.ordinary, prio)
     if as_json:
         document = {

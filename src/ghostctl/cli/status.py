@@ -253,7 +253,7 @@ def command(
         if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
             if not rows and not specs and types is None:
                 lines.append("no active swap area")
-            lines += _summary(view, in_bytes)
+            lines += _summary(view, shown, in_bytes)
         return lines
 
     if interval is not None:
@@ -282,7 +282,7 @@ def command(
     if as_json:
         rows = output.objects(chosen, (_Row(area, view) for area in shown))
         state = _zswap_object(view) if show_zswap is not False else None
-        click.echo(output.json_text({"swapareas": rows, "total": _total_object(view), "zswap": state}))
+        click.echo(output.json_text({"swapareas": rows, "total": _total_object(view, shown), "zswap": state}))
         return status
     for line in show(shown, view):
         click.echo(line)
@@ -320,10 +320,10 @@ def _zswap_object(view: _View) -> dict[str, object] | None:
     }
 
 
-def _total_object(view: _View) -> dict[str, object] | None:
+def _total_object(view: _View, shown: list[swaps.Area]) -> dict[str, object] | None:
     from .. import capacity
 
-    found = capacity.total(view.held)
+    found = capacity.total(one for one in view.held if one.area in shown)
     return found and {**found._asdict(), "ratio": _ratio(found)}
 
 
@@ -375,21 +375,22 @@ _SUMMARY: tuple[Column[_Line], ...] = (
 )
 
 
-def _summary(view: _View, in_bytes: bool) -> Iterator[str]:
-    """The ghosts with their pools, and zswap."""
-    if view.ghosts:
+def _summary(view: _View, shown: list[swaps.Area], in_bytes: bool) -> Iterator[str]:
+    """Those of the ghosts that are shown, with their pools, and zswap."""
+    ghosts = [one for one in view.ghosts if one.area in shown]
+    if ghosts:
         from .. import capacity
 
-        found = capacity.total(view.ghosts)
+        found = capacity.total(ghosts)
         assert found is not None
         lines = [
             _Line(one.ghost or one.area.name, one.backend, one.pool, one.pool.used, one.room)
-            for one in view.ghosts
+            for one in ghosts
         ]
         lines.append(_Line("TOTAL", None, found, found.memory, found.room))
         yield ""
         yield from output.table(_SUMMARY, lines, in_bytes=in_bytes)
-        yield capacity.verdict(found, view.ghosts)
+        yield capacity.verdict(found, ghosts)
     yield from _zswap_lines(view)
 
 

@@ -80,27 +80,30 @@ def read_pressure(path: str = "/proc/pressure/memory") -> str | None:
     return ", ".join(parts) + "  (of 10 s, 60 s)"
 
 
-def _bars(held: list[capacity.Held]) -> Iterator[str]:
+def _bars(held: list[capacity.Held], areas: list[swaps.Area]) -> Iterator[str]:
     """The slots of all ghosts, and each pool with an alarm when it is full before them."""
     found = capacity.total(held)
     if found is None or not found.size:
         return
+    ghosts = [one.area for one in held if one.is_ghost]
+    ordinary = [area for area in areas if area.is_ordinary and area not in ghosts]
     yield f"ghosts        {bar(found.used / found.size)} {human(found.used)} of {human(found.size)}"
     for name, group in capacity.by_pool(one for one in held if one.is_ghost).items():
         pool = group[0].pool
         if pool.used is None or not pool.most:
             continue
         title = "zswap pool" if name == "zswap" else name
-        alarm = capacity.alarm(group)
+        alarm = capacity.alarm(group, ordinary)
         text = f"{title:<13} {bar(pool.used / pool.most)} {human(pool.used)} of {human(pool.most)}"
         yield f"{text}  {alarm}" if alarm else text
 
 
 def _lines(describe: Describe, now: Snapshot, before: Snapshot) -> Iterator[str]:
-    lines, held = describe(swaps.read())
+    areas = swaps.read()
+    lines, held = describe(areas)
     yield from lines
     yield ""
-    yield from _bars(held)
+    yield from _bars(held, areas)
     rates = [f"{name} {human(rate)}/s" for name, rate in now.rates(before)]
     if now.refusals is not None and before.refusals is not None:
         rates.append(f"pool full {(now.refusals - before.refusals) / now.seconds(before):.0f}/s")

@@ -228,6 +228,16 @@ def test_the_page_size_is_wrong() -> None:
 
 
 @needs_ghosts
+def test_the_file_of_an_active_ghost_has_grown() -> None:
+    """It is on, and would not be the next time."""
+    os.truncate(GHOST, 8192)
+    cured("header")
+    assert GHOST.stat().st_size == 4096
+    (area,) = swaps()
+    assert area.priority == 100
+
+
+@needs_ghosts
 def test_the_file_has_a_hole(tmp_path: Path) -> None:
     """Blocks of 1 KiB, and a copy that leaves out the zeros in front of the header."""
     ghostctl("off", GHOST)
