@@ -116,7 +116,7 @@ class System:
         if state is None or state.pool_limit is None:
             return found
         shared = [ghost for ghost in ghosts if ghost not in own]
-        target = zswap.pool_limit(capacity.pool_percent(state.max_pool_percent), self.memory)
+        target = zswap.pool_limit(capacity.pool_percent(state.max_pool_percent, self.memory), self.memory)
         for one in capacity.overcommitted(shared, self.ordinary, state.pool_limit, target):
             found[one.ghost.name] = one, "zswap"
         return found
@@ -403,7 +403,7 @@ def _smaller(line: fstab.Line, short: capacity.Overcommitted, pool: str, system:
     hints = []
     if pool == "zswap":
         now = system.zswap.max_pool_percent if system.zswap is not None else None
-        percent = capacity.pool_percent(now)
+        percent = capacity.pool_percent(now, system.memory)
         if percent != now:
             hints.append(f"ghostctl zswap set max_pool_percent={percent} --persist")
     else:

@@ -28,6 +28,9 @@ POOL_PERCENT = 50
 """The pool limit that is proposed, in percent of memory: room for a ghost, and memory beside a full one."""
 LEAST_PERCENT, MOST_PERCENT = 30, 90
 """Limits in between, which somebody has chosen, are left as they are; 20 is the kernel's."""
+_BESIDE = 128 << 20
+"""Bytes of memory to be left beside a full pool: with 73 MiB the OOM killer came before a disk area below the
+ghost was used, with 98 MiB it did not (Linux 7.2, guests of 256 and 512 MiB)."""
 
 NEARLY_FULL = 90
 """Percent of its limit from which on a pool is as good as full."""
@@ -277,15 +280,24 @@ def undouble(one: Held, actives: Iterable[Active]) -> str:
     return f"{DISABLE_ZSWAP}, or {down}" + (" and leave the other areas to zswap" if others else "")
 
 
-def pool_percent(now: int | None) -> int:
-    """The limit of zswap's pool to have, in percent of memory, where it is `now`."""
-    return now if now is not None and LEAST_PERCENT <= now <= MOST_PERCENT else POOL_PERCENT
+def most_percent(memory: int) -> int:
+    """The largest sensible limit of a pool, in percent of so many bytes of memory."""
+    return max(min(100 * (memory - _BESIDE) // memory, MOST_PERCENT), POOL_PERCENT)
+
+
+def pool_percent(now: int | None, memory: int) -> int:
+    """The limit of zswap's pool to have, in percent of so many bytes of memory, where it is `now`."""
+    return now if now is not None and LEAST_PERCENT <= now <= most_percent(memory) else POOL_PERCENT
 
 
 def zram_limit(now: int | None, memory: int) -> int:
     """The memory limit to have for a zram device, in bytes, where it is `now`; 0 and None are no limit."""
     # one that was proposed is in whole MiB
-    if now and memory * LEAST_PERCENT < (now + (1 << 20)) * 100 and now * 100 <= memory * MOST_PERCENT:
+    if (
+        now
+        and memory * LEAST_PERCENT < (now + (1 << 20)) * 100
+        and now * 100 <= memory * most_percent(memory)
+    ):
         return now
     return fitting(zswap.pool_limit(POOL_PERCENT, memory))
 
@@ -414,11 +426,11 @@ def _target(pool: Pool, state: Zswap | None, root: str) -> tuple[int, list[str]]
     if pool.name != "zswap":
         return zram_limit(pool.limit, _memory(root) or pool.most or 0), []
     now = state.max_pool_percent if state is not None else None
-    percent = pool_percent(now)
-    if percent == now or now is None or pool.limit is None:
-        return pool.limit or 0, []
     memory = _memory(root)
-    target = zswap.pool_limit(percent, memory) if memory else pool.limit
+    percent = pool_percent(now, memory) if memory else now
+    if percent == now or memory is None or percent is None or pool.limit is None:
+        return pool.limit or 0, []
+    target = zswap.pool_limit(percent, memory)
     return target, [f"ghostctl zswap set max_pool_percent={percent} --persist"]
 
 

@@ -150,12 +150,12 @@ def _check_pool(machine: Machine) -> Iterator[Finding]:
     if state.max_pool_percent is None or state.pool_limit is None:
         yield Finding("WARN", "cannot tell what the pool may take: neither /proc/meminfo nor /sys says so")
         return
-    percent = state.max_pool_percent
+    percent, memory = state.max_pool_percent, plan.memory(machine.root)
     seen = f"may take {human(state.pool_limit)}, {percent}% of memory"
-    fix = f"ghostctl zswap set max_pool_percent={capacity.pool_percent(percent)} --persist"
+    fix = f"ghostctl zswap set max_pool_percent={capacity.pool_percent(percent, memory)} --persist"
     if percent < LEAST_POOL_PERCENT:
         yield Finding("FAIL", f"{seen}: too little to be of use", (fix,))
-    elif percent > capacity.MOST_PERCENT:
+    elif percent > capacity.most_percent(memory):
         yield Finding("WARN", f"{seen}: too little is left beside a full one", (fix,))
     else:
         group = [one for one in machine.held if one.pool.name == "zswap"]
@@ -203,10 +203,11 @@ def _settled(machine: Machine) -> zswap.Zswap | None:
     state = machine.state
     if state is None or state.max_pool_percent is None:
         return state
-    if LEAST_POOL_PERCENT <= state.max_pool_percent <= capacity.MOST_PERCENT:
+    memory = plan.memory(machine.root)
+    if LEAST_POOL_PERCENT <= state.max_pool_percent <= capacity.most_percent(memory):
         return state
-    percent = capacity.pool_percent(state.max_pool_percent)
-    limit = zswap.pool_limit(percent, plan.memory(machine.root))
+    percent = capacity.pool_percent(state.max_pool_percent, memory)
+    limit = zswap.pool_limit(percent, memory)
     return state._replace(max_pool_percent=percent, pool_limit=limit)
 
 

@@ -199,18 +199,26 @@ def choose(now: Now, asked: int | None, at: float) -> tuple[Alternative, list[Al
     """
 
     # all zram devices come out of the same memory
-    rest = capacity.fitting(zswap.pool_limit(capacity.MOST_PERCENT, now.memory), now.promised)
+    most = capacity.most_percent(now.memory)
+    rest = capacity.fitting(zswap.pool_limit(most, now.memory), now.promised)
 
     def of(percent: int) -> int:
         found = zswap.pool_limit(percent, now.memory)
         return min(capacity.fitting(found), rest) if now.is_zram else found
 
+    if asked is not None and asked > most:
+        raise Error(
+            f"a pool of {asked}% leaves too little memory beside it on a machine of {human(now.memory)}",
+            hint=f"--pool-percent {most} is the most that makes sense",
+        )
     if asked is not None:
         limit = of(asked)
     elif now.is_zram:
         limit = min(capacity.zram_limit(now.limit, now.memory), rest)
     else:
-        limit = of(capacity.pool_percent(now.state.max_pool_percent if now.state is not None else None))
+        limit = of(
+            capacity.pool_percent(now.state.max_pool_percent if now.state is not None else None, now.memory)
+        )
     chosen = alternative(now, limit, at)
     if chosen.size < 1 << 20:
         raise Error(

@@ -64,10 +64,11 @@ def test_a_gibibyte() -> None:
         (0, None, 50, [20, 35]),
         (29, None, 50, [20, 35]),
         (100, None, 50, [20, 35]),
-        # that somebody has chosen
+        # that somebody has chosen, with 128 MiB beside it
         (30, None, 30, [20, 35]),
         (40, None, 40, [35, 50]),
-        (90, None, 90, [35, 50]),
+        (87, None, 87, [35, 50]),
+        (88, None, 50, [20, 35]),
         (20, 60, 60, [35, 50]),
         (20, 1, 1, [20, 35]),
     ],
@@ -90,7 +91,7 @@ def test_what_others_have_been_promised() -> None:
     # each zram device has its own limit, and all of them come out of the same memory
     large = zram._replace(area=zram.area._replace(size_kib=600 << 10))
     assert plan.choose(now(others=(zram,), fallback="zram"), None, 3)[0].size == 512 * MIB
-    assert plan.choose(now(others=(large,), fallback="zram"), None, 3)[0].size == 321 * MIB
+    assert plan.choose(now(others=(large,), fallback="zram"), None, 3)[0].size == 290 * MIB
 
 
 def test_commands_say_only_what_is_to_do() -> None:

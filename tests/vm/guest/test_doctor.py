@@ -231,7 +231,7 @@ def test_the_page_size_is_wrong() -> None:
 def test_the_file_of_an_active_ghost_has_grown() -> None:
     """It is on, and would not be the next time."""
     os.truncate(GHOST, 8192)
-    cured("header")
+    cured("holes", "header")
     assert GHOST.stat().st_size == 4096
     (area,) = swaps()
     assert area.priority == 100
