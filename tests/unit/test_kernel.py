@@ -4,6 +4,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import oscalls
 import pytest
 from machine import require, run
 
-from ghostctl import kernel, report, syscalls
+from ghostctl import kernel, report, rundir, syscalls
 
 
 def test_an_attribute_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,3 +260,57 @@ def test_a_path_that_leads_elsewhere(rooted: Path) -> None:
         assert syscalls._own_name(fd, str(path)) is None
     finally:
         os.close(fd)
+
+
+@pytest.fixture
+def symbols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of symbols of this test's kernel, which has those of ghosts."""
+    require("root")
+    path = tmp_path / "kallsyms"
+    path.write_text("0 B nr_real_swapfiles\n")
+    monkeypatch.setattr(kernel, "KALLSYMS", str(path))
+    monkeypatch.setattr(rundir, "PATH", str(tmp_path / "run"))
+    return path
+
+
+def read_symbols(path: Path) -> set[str]:
+    """As another process would."""
+    return set(kernel._symbols.__wrapped__(str(path)) or ())
+
+
+def test_symbols_are_read_once_in_a_boot(symbols: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_symbols(symbols) == {"nr_real_swapfiles"}
+    symbols.write_text("0 T swap_retry_table_alloc\n")
+    assert read_symbols(symbols) == {"nr_real_swapfiles"}
+    # another kernel's, bound there
+    other = symbols.with_name("other")
+    other.write_text("0 T swap_cgroup_swapon\n")
+    other.rename(symbols)
+    assert read_symbols(symbols) == {"swap_cgroup_swapon"}
+    symbols.write_text("0 T swap_retry_table_alloc\n")
+    assert read_symbols(symbols) == {"swap_cgroup_swapon"}
+    # what a user reads is not root's, and a user keeps nothing
+    monkeypatch.setattr("os.geteuid", lambda: 65534)
+    assert read_symbols(symbols) == {"swap_retry_table_alloc"}
+
+
+@pytest.mark.parametrize("wrong", ["other boot", "empty", "others write", "a directory", "no directory"])
+def test_kept_symbols_that_are_no_good(symbols: Path, wrong: str) -> None:
+    run = symbols.with_name("run")
+    assert read_symbols(symbols) == {"nr_real_swapfiles"}
+    kept = run / "symbols"
+    if wrong == "other boot":
+        boot, _, rest = kept.read_text().partition(" ")
+        kept.write_text(f"{boot[::-1]} {rest}")
+    elif wrong == "empty":
+        kept.write_text("")
+    elif wrong == "others write":
+        run.chmod(0o777)
+    elif wrong == "a directory":
+        kept.unlink()
+        kept.mkdir()
+    else:
+        shutil.rmtree(run)
+        run.write_text("")
+    symbols.write_text("0 T swap_retry_table_alloc\n")
+    assert read_symbols(symbols) == {"swap_retry_table_alloc"}
