@@ -124,7 +124,7 @@ def _check_zswap(machine: Machine) -> Iterator[Finding]:
     elif state is not None and state.enabled:
         yield Finding("OK", " ".join(filter(None, ("on,", state.compressor, state.zpool))))
     elif not _needs_zswap(machine):
-        yield Finding("OK", "not needed: this kernel has no ghost swap")
+        yield Finding("OK", "not needed: no ghost is in zswap, or could be")
     elif state is None:
         yield Finding("FAIL", "this kernel has no zswap: nothing could be swapped to a ghost")
     else:
@@ -276,8 +276,13 @@ def _check_slots(machine: Machine) -> Iterator[Finding]:
     ghosts = [ghost for ghost in machine.ghosts if ghost.header]
     total = sizes.ram_bytes()
     pages = sum(ghost.header.pages for ghost in ghosts if ghost.header)
-    needed = kernel.slot_memory(pages, total // _SLOT_MEMORY_SHARE, machine.at(kernel.KALLSYMS))
-    seen = f"{human(needed.size)} of kernel memory for the slots of {_count(len(ghosts), 'ghost')}"
+    extra = sum(
+        ghost.header.pages * backends.get(active.backend).extra_slot_bytes
+        for ghost in ghosts
+        if ghost.header and (active := machine.active(ghost)) and active.backend
+    )
+    needed = kernel.slot_memory(pages, total // _SLOT_MEMORY_SHARE - extra, machine.at(kernel.KALLSYMS))
+    seen = f"{human(needed.size + extra)} of kernel memory for the slots of {_count(len(ghosts), 'ghost')}"
     if needed.exceeds is not False:
         unknown = "" if needed.exceeds else ", or far less: the kernel's symbols do not tell which kind it is"
         yield Finding("WARN", f"{seen}: more than {100 // _SLOT_MEMORY_SHARE}% of {human(total)}{unknown}")

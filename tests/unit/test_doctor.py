@@ -11,8 +11,10 @@ import pytest
 from machine import require
 
 from ghostctl import doctor, fstab, ghostwrite, header
+from ghostctl.areas import Active
 from ghostctl.doctor import Finding
 from ghostctl.machine import Interfaces, Machine
+from ghostctl.swaps import Area
 
 MACHINES = Path(__file__).parent.parent / "data/machines"
 MIB = 1 << 20
@@ -215,6 +217,16 @@ def test_a_priority_in_what_is_printed(prepared: Prepared) -> None:
     assert prepared.one("active").fix == (f"ghostctl on -p 8 {GHOST}",)
     prepared.areas()
     assert prepared.one("active").fix == (f"ghostctl on -p 100 {GHOST}",)
+
+
+def test_zram_has_a_table_of_its_own_for_the_slots(prepared: Prepared) -> None:
+    """16 bytes a page beside the 3.25 of the kernel at most: 200 MiB have 51,200 pages."""
+    machine = Machine(str(prepared.root))
+    machine.interfaces = Interfaces(False, False, False, True)
+    device = Area("/dev/zram7", "partition", (200 << 10) - 4, 0, 100)
+    machine.actives = [Active(device, device.name, "zram", GHOST)]
+    found = dict(doctor.examine(machine))["slots"]
+    assert found.seen == "at most 962.5K of kernel memory for the slots of 1 ghost"
 
 
 @pytest.mark.parametrize(
