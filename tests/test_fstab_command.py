@@ -466,6 +466,20 @@ def test_many_lines_are_checked_without_asking_the_kernel_as_often(
     assert log.read_text().count("/proc/kallsyms") <= 1
 
 
+def test_a_machine_that_does_not_say_how_much_memory_it_has(fstab: Path, tmp_path: Path) -> None:
+    require("mount", "zram")
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemFree: 1024 kB\n")
+    fstab.write_text("/none none swap pri=5,x-ghost.size=1G,x-ghost.fallback=zram,x-ghost.memory-limit=64M\n")
+    script = 'mount --bind "$0" /proc/meminfo; exec "$@"'
+    done = ghostctl(
+        "fstab", "check", "-T", fstab, prefix=("unshare", "-m", "sh", "-ec", script, str(meminfo))
+    )
+    assert done.returncode in (0, 1)
+    assert "/none: " in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_what_plan_proposes_fits_its_pool(fstab: Path) -> None:
     require("zswap")
     document = json.loads(ghostctl("plan", "--ratio", "3", "--json").stdout)

@@ -281,13 +281,14 @@ def _warn_order(file: File) -> None:
     own = areas.active(file, now)
     if own is None:
         return
-    for one in capacity.broken(capacity.held(now, state), capacity.ordinary(now), state):
+    inside = capacity.held(now, state)
+    for one in capacity.broken(inside, capacity.ordinary(now), state):
         if one.found.kept and own.area in (one.held.area, *one.found.kept):
             report.warn(one.held.ghost or one.held.area.name, one.problem, one.hint)
-    for held in capacity.doubled(capacity.held([own], state), state):
+    for held in capacity.doubled((one for one in inside if one.area == own.area), state):
         report.warn(
             held.ghost or held.area.name,
-            f"zswap is on, in front of {held.area.name}: pages are compressed twice, or never come to it",
+            f"zswap is on, in front of {held.area.name}: {capacity.DOUBLED}",
             capacity.undouble(held, now),
         )
 

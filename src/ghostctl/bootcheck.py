@@ -123,7 +123,7 @@ class System:
 
     @cached_property
     def memory(self) -> int:
-        return kernel.read_meminfo(os.path.join(self.root, "proc/meminfo")).get("MemTotal", 0)
+        return kernel.read_memory(self.root)
 
     @cached_property
     def mounts(self) -> list[fstab.Line]:

@@ -9,7 +9,6 @@ ghosts in a pool declare no more than the pool may take.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +34,8 @@ ghost was used, with 98 MiB it did not (Linux 7.2, guests of 256 and 512 MiB).""
 NEARLY_FULL = 90
 """Percent of its limit from which on a pool is as good as full."""
 
+DOUBLED = "pages are compressed twice, or never come to it"
+"""What zswap in front of a zram device does."""
 DISABLE_ZSWAP = "ghostctl zswap set enabled=no --persist"
 
 _LEAST_STORED = 4 << 20
@@ -160,9 +161,9 @@ def zram_pool(number: int, root: str = "/") -> Pool:
 
 def _memory(root: str) -> int | None:
     try:
-        return kernel.read_meminfo(os.path.join(root, "proc/meminfo"))["MemTotal"]
-    except (OSError, KeyError) as error:
-        trace(describe(error) if isinstance(error, OSError) else f"no {error} in /proc/meminfo")
+        return kernel.read_memory(root)
+    except (Error, OSError) as error:
+        trace(describe(error))
         return None
 
 

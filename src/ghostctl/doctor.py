@@ -117,7 +117,7 @@ def _check_zswap(machine: Machine) -> Iterator[Finding]:
         off = tuple(f"ghostctl off {shlex.quote(one.ghost or one.area.name)}" for one in behind)
         yield Finding(
             "WARN",
-            f"on, in front of the zram of {names}: pages are compressed twice, or never come to it; "
+            f"on, in front of the zram of {names}: {capacity.DOUBLED}; "
             + ("zswap has ghosts of its own" if in_zswap else f"the other way out: {' && '.join(off)}"),
             off if in_zswap else (capacity.DISABLE_ZSWAP,),
         )
@@ -150,7 +150,7 @@ def _check_pool(machine: Machine) -> Iterator[Finding]:
     if state.max_pool_percent is None or state.pool_limit is None:
         yield Finding("WARN", "cannot tell what the pool may take: neither /proc/meminfo nor /sys says so")
         return
-    percent, memory = state.max_pool_percent, plan.memory(machine.root)
+    percent, memory = state.max_pool_percent, machine.memory
     seen = f"may take {human(state.pool_limit)}, {percent}% of memory"
     fix = f"ghostctl zswap set max_pool_percent={capacity.pool_percent(percent, memory)} --persist"
     if percent < LEAST_POOL_PERCENT:
@@ -203,7 +203,7 @@ def _settled(machine: Machine) -> zswap.Zswap | None:
     state = machine.state
     if state is None or state.max_pool_percent is None:
         return state
-    memory = plan.memory(machine.root)
+    memory = machine.memory
     if LEAST_POOL_PERCENT <= state.max_pool_percent <= capacity.most_percent(memory):
         return state
     percent = capacity.pool_percent(state.max_pool_percent, memory)
@@ -376,7 +376,7 @@ def _on(machine: Machine) -> tuple[str, ...]:
     if machine.interfaces.has_ghosts is False:
         given = line.option("x-ghost.memory-limit") if line is not None else None
         compressor = line.option("x-ghost.compressor") if line is not None else None
-        limit = (_size_in(given) if given else None) or capacity.zram_limit(None, plan.memory(machine.root))
+        limit = (_size_in(given) if given else None) or capacity.zram_limit(None, machine.memory)
         size = next((ghost.header.size for ghost in machine.ghosts if ghost.header), limit)
         options.append("--fallback zram")
         if compressor:
@@ -580,7 +580,7 @@ def _check_cgroup(machine: Machine) -> Iterator[Finding]:
         yield Finding("OK", "no ghost is in zswap")
         return
     limited = []
-    most = plan.memory(machine.root)
+    most = machine.memory
     for directory, _, files in os.walk(machine.at(_CGROUPS)):
         if "memory.zswap.max" not in files:
             continue

@@ -9,7 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 from . import rundir
-from .errors import naming
+from .errors import Error, naming
 from .report import describe, trace
 from .sizes import page_size
 
@@ -40,6 +40,14 @@ def read_meminfo(path: str = "/proc/meminfo") -> dict[str, int]:
             if number.isdecimal():
                 values[name] = int(number) << 10 if unit == "kB" else int(number)
     return values
+
+
+def read_memory(root: str = "/") -> int:
+    """Memory of this machine in bytes: `MemTotal`. Raises `OSError`, and `Error` where that is missing."""
+    path = os.path.join(root, "proc/meminfo")
+    if total := read_meminfo(path).get("MemTotal"):
+        return total
+    raise Error("is not what it should be", path=path)
 
 
 def read_vmstat(path: str = "/proc/vmstat") -> dict[str, int]:

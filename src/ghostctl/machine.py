@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import areas, backends, capacity, fstab, ghostfile, lookup, report, sizes, swaps, zswap
+from . import areas, backends, capacity, fstab, ghostfile, kernel, lookup, report, sizes, swaps, zswap
 from .areas import Active
 from .errors import Error
 from .swaps import Area
@@ -77,6 +77,11 @@ class Machine:
     @cached_property
     def areas(self) -> list[Area]:
         return swaps.read(self.at(swaps.PROC_SWAPS))
+
+    @cached_property
+    def memory(self) -> int:
+        """In bytes."""
+        return kernel.read_memory(self.root)
 
     @cached_property
     def state(self) -> zswap.Zswap | None:

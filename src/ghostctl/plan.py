@@ -61,14 +61,6 @@ class Now(NamedTuple):
         return backend == "zram"
 
     @property
-    def limit(self) -> int | None:
-        """The limit of the ghost's pool as it is, in bytes; None without one."""
-        if self.is_zram:
-            return self.own.pool.limit if self.own is not None else None
-        percent = self.state.max_pool_percent if self.state is not None else None
-        return None if percent is None else zswap.pool_limit(percent, self.memory)
-
-    @property
     def promised(self) -> int:
         """What other ghosts of the same pool declare, or the memory that other zram devices may take."""
         if self.is_zram:
@@ -112,9 +104,8 @@ def look(actives: Sequence[Active], state: zswap.Zswap | None, root: str = "/") 
             "is in the way of the ghost and is none", path=path, hint=f"mv -n {quote(path)} ELSEWHERE"
         )
     others = tuple(one for one in inside if own is None or one.area != own.area)
-    pooled = [one.area for one in inside if one.is_ghost]
-    ordinary = tuple(one.area for one in actives if one.area.is_ordinary and one.area not in pooled)
-    return Now(memory(root), state, path, declared, own, others, ordinary, _fallback(state))
+    ordinary = tuple(capacity.ordinary(actives, inside))
+    return Now(kernel.read_memory(root), state, path, declared, own, others, ordinary, _fallback(state))
 
 
 def _declared_in_fstab(root: str) -> str | None:
@@ -171,14 +162,6 @@ def sampled(
     return None if found is None else Ratio(found.ratio, "sampled", found.how)
 
 
-def memory(root: str = "/") -> int:
-    """Memory of this machine in bytes."""
-    try:
-        return kernel.read_meminfo(os.path.join(root, "proc/meminfo"))["MemTotal"]
-    except KeyError:
-        raise Error("is not what it should be", path="/proc/meminfo") from None
-
-
 def alternative(now: Now, limit: int, at: float) -> Alternative:
     """What follows from a `limit` of the pool in bytes, `at` a ratio."""
     # each zram device has its own limit
@@ -214,7 +197,7 @@ def choose(now: Now, asked: int | None, at: float) -> tuple[Alternative, list[Al
     if asked is not None:
         limit = of(asked)
     elif now.is_zram:
-        limit = min(capacity.zram_limit(now.limit, now.memory), rest)
+        limit = min(capacity.zram_limit(now.own and now.own.pool.limit, now.memory), rest)
     else:
         limit = of(
             capacity.pool_percent(now.state.max_pool_percent if now.state is not None else None, now.memory)

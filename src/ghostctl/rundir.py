@@ -106,25 +106,22 @@ class Change:
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
 
+    def _read(self) -> list[str]:
+        """The lines of the note; a line end tells a whole one from one that a kill cut off."""
+        if self._fd is None:
+            return []
+        with naming(PATH):
+            return os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace").split("\n")[:-1]
+
     def interrupted(self) -> list[str] | None:
         """The names that existed before a change that was never completed; None when there was none."""
-        if self._fd is None:
-            return None
-        with naming(PATH):
-            data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
-        # the line end tells a whole note from one that a kill cut off, before anything was changed
-        existing, end, _ = data.partition("\n")
-        return existing.split() if end else None
+        lines = self._read()
+        return lines[0].split() if lines else None
 
     def made_by(self) -> str | None:
         """The name that such a change had made already; None when it did not come to `made`."""
-        if self._fd is None:
-            return None
-        with naming(PATH):
-            data = os.pread(self._fd, 1 << 16, 0).decode("ascii", "replace")
-        _, _, rest = data.partition("\n")
-        name, end, _ = rest.partition("\n")
-        return name if end else None
+        lines = self._read()
+        return lines[1] if len(lines) > 1 else None
 
     def begin(self, existing: Iterable[str]) -> None:
         """Notes the names that exist."""

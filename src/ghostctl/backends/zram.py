@@ -12,6 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import ghostfile, header, kernel, report, rundir, signals, sizes, swaps, syscalls
@@ -61,21 +62,8 @@ class Zram(Backend):
                 path=file.path,
                 hint=f"ghostctl label -U random {report.quote(file.path)}",
             )
-        _load()
-        with rundir.change("zram") as change:
-            _recover(change)
-            change.begin(map(str, _numbers()))
-            number = None
-            try:
-                number = _hot_add()
-                change.made(str(number))
-                _set_up(number, device_header, file, options)
-            except BaseException:
-                if number is not None:
-                    _undo(number)
-                raise
-            finally:
-                change.complete()
+        with _new_device(keep=True) as number:
+            _set_up(number, device_header, file, options)
 
     def recognise(self, area: Area) -> Active | None:
         """An area on a zram device whose header names a ghost."""
@@ -138,6 +126,28 @@ class Zram(Backend):
 BACKEND = Zram()
 
 
+@contextmanager
+def _new_device(*, keep: bool) -> Iterator[int]:
+    """The number of a device that is removed at the end, or only when the block fails if it is to `keep`.
+
+    Behind the lock, once what killed processes left has been cleared away.
+    """
+    _load()
+    with rundir.change("zram") as change:
+        _recover(change)
+        change.begin(map(str, _numbers()))
+        number, stays = None, False
+        try:
+            number = _hot_add()
+            change.made(str(number))
+            yield number
+            stays = keep
+        finally:
+            if number is not None and not stays:
+                _undo(number)
+            change.complete()
+
+
 class Compressed(NamedTuple):
     """What the kernel made of some pages."""
 
@@ -160,25 +170,14 @@ def compress(pages: Sequence[bytes], copies: int, compressor: str | None) -> Com
     that looks after what is left: it has the header of those that are made for ghosts, with no name in it.
     Raises `Unsupported`, `Busy`, `Error` and `OSError`.
     """
-    _load()
-    page_size = sizes.page_size()
-    name = header.stand_in(header.ghost(max(len(pages) * copies + 1, sizes.MIN_PAGES), page_size), "")
-    with rundir.change("zram") as change:
-        _recover(change)
-        change.begin(map(str, _numbers()))
-        number = None
-        try:
-            number = _hot_add()
-            change.made(str(number))
-            attributes = f"/sys/block/zram{number}"
-            if compressor is not None:
-                _set_compressor(attributes, compressor, f"/dev/zram{number}")
-            kernel.write_attribute(f"{attributes}/disksize", str(name.size))
-            return _written(number, header.pack(name), b"".join(pages), copies)
-        finally:
-            if number is not None:
-                _undo(number)
-            change.complete()
+    size = max(len(pages) * copies + 1, sizes.MIN_PAGES)
+    name = header.stand_in(header.ghost(size, sizes.page_size()), "")
+    with _new_device(keep=False) as number:
+        attributes = f"/sys/block/zram{number}"
+        if compressor is not None:
+            _set_compressor(attributes, compressor, f"/dev/zram{number}")
+        kernel.write_attribute(f"{attributes}/disksize", str(name.size))
+        return _written(number, header.pack(name), b"".join(pages), copies)
 
 
 def _written(number: int, first: bytes, data: bytes, copies: int) -> Compressed:

@@ -61,9 +61,10 @@ def command(
     actives, state = areas.read(), zswap.read()
     now = plan.look(actives, state)
     found = _find_ratio(now, ratio, pid, cgroup)
-    for one in capacity.broken(capacity.held(actives, state), capacity.ordinary(actives), state):
+    inside = [*now.others, *filter(None, [now.own])]
+    for one in capacity.broken(inside, capacity.ordinary(actives), state):
         # of the ghost that is planned, the commands are below
-        if now.own is None or one.held.area != now.own.area:
+        if one.held != now.own:
             report.warn(one.held.ghost or one.held.area.name, one.problem, one.hint)
     chosen, others = plan.choose(now, pool_percent, found.value)
     prio = plan.priority(now.own and now.own.area, [*now.ordinary, *(one.area for one in now.others)])

@@ -235,7 +235,7 @@ def command(
         chosen = output.select(COLUMNS, columns, _DEFAULT)
     else:
         chosen = output.select(COLUMNS, _ALL if output_all or as_json else ",".join(_DEFAULT))
-    if sum((interval is not None, openmetrics, prometheus, as_json)) > 1:
+    if [interval is not None, openmetrics, prometheus, as_json].count(True) > 1:
         raise UsageError("status: --watch, --openmetrics, --prometheus and --json exclude each other")
 
     every = swaps.read()
@@ -263,12 +263,15 @@ def command(
         report.quiet = True
         status = 0
 
-        def frame(every: list[swaps.Area]) -> tuple[list[str], list[capacity.Held]]:
+        def frame(every: list[swaps.Area]) -> tuple[list[str], list[capacity.Held], list[swaps.Area]]:
+            from .. import capacity
+
             nonlocal status
             seen = _View(every)
             shown, status = choose(seen)
             missing = [] if shown or not specs else [f"not active: {' '.join(specs)}"]
-            return [*missing, *show(shown, seen)], seen.held
+            lines = [*missing, *show(shown, seen)]
+            return lines, seen.held, capacity.ordinary(seen.actives, seen.held)
 
         watch(interval, frame)
         return status
@@ -405,8 +408,11 @@ def _zswap_lines(view: _View) -> Iterator[str]:
         yield f"{what}: nothing can be swapped to a ghost" if in_zswap else what
         return
     yield "zswap: on, " + ", ".join(_zswap_parts(state))
-    if behind := [one.area.name for one in view.held if one.pool.name != "zswap"]:
-        yield f"zswap is in front of {', '.join(behind)}: pages are compressed twice, or never come to it"
+    if view.held:
+        from .. import capacity
+
+        if behind := [one.area.name for one in capacity.doubled(view.held, state)]:
+            yield f"zswap is in front of {', '.join(behind)}: {capacity.DOUBLED}"
     if in_zswap:
         yield (
             "writeback: off, every active area is a ghost"

@@ -19,8 +19,8 @@ from ..signals import is_ignored
 from ..sizes import human, page_size
 from . import terminate
 
-Describe = Callable[[list[swaps.Area]], tuple[list[str], list[capacity.Held]]]
-"""What is above the bars, and the areas whose pools those show."""
+Describe = Callable[[list[swaps.Area]], tuple[list[str], list[capacity.Held], list[swaps.Area]]]
+"""What is above the bars, the areas whose pools those show, and the ordinary areas."""
 
 _BAR = 30
 _RATES = {
@@ -80,13 +80,11 @@ def read_pressure(path: str = "/proc/pressure/memory") -> str | None:
     return ", ".join(parts) + "  (of 10 s, 60 s)"
 
 
-def _bars(held: list[capacity.Held], areas: list[swaps.Area]) -> Iterator[str]:
+def _bars(held: list[capacity.Held], ordinary: list[swaps.Area]) -> Iterator[str]:
     """The slots of all ghosts, and each pool with an alarm when it is full before them."""
     found = capacity.total(held)
     if found is None or not found.size:
         return
-    ghosts = [one.area for one in held if one.is_ghost]
-    ordinary = [area for area in areas if area.is_ordinary and area not in ghosts]
     yield f"ghosts        {bar(found.used / found.size)} {human(found.used)} of {human(found.size)}"
     for name, group in capacity.by_pool(one for one in held if one.is_ghost).items():
         pool = group[0].pool
@@ -99,11 +97,10 @@ def _bars(held: list[capacity.Held], areas: list[swaps.Area]) -> Iterator[str]:
 
 
 def _lines(describe: Describe, now: Snapshot, before: Snapshot) -> Iterator[str]:
-    areas = swaps.read()
-    lines, held = describe(areas)
+    lines, held, ordinary = describe(swaps.read())
     yield from lines
     yield ""
-    yield from _bars(held, areas)
+    yield from _bars(held, ordinary)
     rates = [f"{name} {human(rate)}/s" for name, rate in now.rates(before)]
     if now.refusals is not None and before.refusals is not None:
         rates.append(f"pool full {(now.refusals - before.refusals) / now.seconds(before):.0f}/s")
