@@ -14,7 +14,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -76,6 +77,30 @@ def cgroup_memory() -> Path | None:
         if os.access(path, os.W_OK) and any(path.glob("memory.*")):
             return path
     return None
+
+
+def limit_of(cgroup: Path) -> Path:
+    """The file with the memory limit of a cgroup, of version 1 or 2."""
+    names = ("memory.limit_in_bytes", "memory.max")
+    (limit,) = [path for name in names if (path := cgroup / name).exists()]
+    return limit
+
+
+@contextmanager
+def hog_in(cgroup: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in a cgroup that has filled 24 MiB, and checks its pages when its input ends."""
+    hog = subprocess.Popen(
+        ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup, sys.executable, HOG, "24"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert hog.stdout is not None
+        assert hog.stdout.readline() == b"ready\n"
+        yield hog
+    finally:
+        hog.kill()
+        hog.wait()
 
 
 def _device_mapper() -> str | None:

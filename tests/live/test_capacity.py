@@ -4,61 +4,26 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zramdevices
-from machine import HOG, cgroup_memory, ghostctl, require, run
+from machine import ghostctl, hog_in, require, run
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_prometheus
 
 
 @pytest.fixture
-def little_memory() -> Iterator[Path]:
-    """A memory cgroup with room for 12 MiB."""
-    require("cgroup")
-    hierarchy = cgroup_memory()
-    assert hierarchy is not None
-    directory = hierarchy / f"ghostctl-capacity-{os.getpid()}"
-    directory.mkdir()
-    try:
-        # the one name is of version 1, the other of version 2
-        names = ("memory.limit_in_bytes", "memory.max")
-        (limit,) = [path for name in names if (path := directory / name).exists()]
-        limit.write_text(str(12 << 20))
-        yield directory
-    finally:
-        deadline = time.monotonic() + 10
-        while directory.exists() and time.monotonic() < deadline:
-            try:
-                directory.rmdir()
-            except OSError:
-                time.sleep(0.1)
-
-
-@pytest.fixture
-def full(tmp_path: Path, little_memory: Path, zram: None) -> Iterator[Path]:  # noqa: ARG001
+def full(tmp_path: Path, memory_cgroup: Path, zram: None) -> Iterator[Path]:  # noqa: ARG001
     """A ghost on zram that holds pages of a program, which does no more."""
     path = zramdevices.make_ghost(tmp_path / "a ghost", 64 << 20)
     done = ghostctl("on", "--fallback", "zram", "--memory-limit", "32M", "-p", "32767", path)
     assert (done.returncode, done.stderr) == (0, "")
-    hog = subprocess.Popen(
-        ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', little_memory, sys.executable, HOG, "24"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
     try:
-        assert hog.stdout is not None
-        assert hog.stdout.readline() == b"ready\n"
-        yield path
+        with hog_in(memory_cgroup):
+            yield path
     finally:
-        hog.kill()
-        hog.wait()
         zramdevices.off(path)
 
 

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,55 +15,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from machine import GHOSTCTL, HOG, ghostctl, is_active, require, run, swap_file, with_swaps
+from machine import GHOSTCTL, ghostctl, hog_in, is_active, limit_of, require, run, swap_file, with_swaps
 from zramdevices import make_active
 
 from ghostctl import areas, backends, deactivation, errors, ghostfile
 from ghostctl.swaps import Area
 
-MEMORY = Path("/sys/fs/cgroup/memory")
-
 
 def used_kib(path: Path) -> int:
     with open("/proc/swaps", encoding="utf-8", errors="surrogateescape") as file:
         return next((int(line.split()[3]) for line in file if line.startswith(f"{path} ")), 0)
-
-
-@pytest.fixture
-def memory_cgroup() -> Iterator[Path]:
-    """A memory cgroup with little room."""
-    require("root")
-    if not (MEMORY / "memory.limit_in_bytes").exists():
-        pytest.skip("no memory controller of cgroup version 1")
-    directory = MEMORY / f"ghostctl-test-{os.getpid()}"
-    directory.mkdir()
-    try:
-        (directory / "memory.limit_in_bytes").write_text(str(12 << 20))
-        yield directory
-    finally:
-        deadline = time.monotonic() + 10
-        while directory.exists() and time.monotonic() < deadline:
-            try:
-                directory.rmdir()
-            except OSError:
-                time.sleep(0.1)
-
-
-@contextmanager
-def hog_in(memory_cgroup: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program in that cgroup, which checks its pages when its input ends."""
-    hog = subprocess.Popen(
-        ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', memory_cgroup, sys.executable, HOG, "24"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert hog.stdout is not None
-        assert hog.stdout.readline() == b"ready\n"
-        yield hog
-    finally:
-        hog.kill()
-        hog.wait()
 
 
 @pytest.fixture
@@ -91,7 +51,7 @@ def test_pages_come_back_as_they_were(
     shown = ghostctl("status", "--raw", "--bytes", "--noheadings", "-o", "USED", path)
     assert int(shown.stdout) > 4096 << 10
     # what comes back has to go somewhere
-    (memory_cgroup / "memory.limit_in_bytes").write_text(str(64 << 20))
+    limit_of(memory_cgroup).write_text(str(64 << 20))
     done = ghostctl("off", path)
     assert (done.returncode, done.stderr) == (0, "")
     assert not is_active(path)
@@ -106,12 +66,12 @@ def test_a_cgroup_without_room_for_its_pages(
     done = ghostctl("off", path)
     assert done.returncode == 7
     said, hint = done.stderr.splitlines()
-    assert said.startswith(f"ghostctl: {path}: the cgroup {memory_cgroup.relative_to(MEMORY)} has ")
+    assert said.startswith(f"ghostctl: {path}: the cgroup {memory_cgroup.name} has ")
     assert said.endswith(" of it: its processes would be killed")
     assert is_active(path)
     assert used_kib(path) > 4096
     command = hint.removeprefix("ghostctl: hint: ")
-    assert command.endswith(f"/memory.limit_in_bytes  # or: ghostctl off --force {path}")
+    assert command.endswith(f"/{limit_of(memory_cgroup).name}  # or: ghostctl off --force {path}")
     run("sh", "-ec", command)
     done = ghostctl("off", path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -124,11 +84,11 @@ def test_nor_is_such_an_area_resized(ghost: Path, memory_cgroup: Path) -> None:
     with hog_in(memory_cgroup) as hog:
         done = ghostctl("resize", "--cycle", ghost, "64M")
         assert done.returncode == 7
-        assert f"{name}: the cgroup {memory_cgroup.relative_to(MEMORY)} has " in done.stderr
+        assert f"{name}: the cgroup {memory_cgroup.name} has " in done.stderr
         assert is_active(name)
         with ghostfile.look(str(ghost)) as file:
             assert file.require_header().size == 48 << 20
-        (memory_cgroup / "memory.limit_in_bytes").write_text(str(64 << 20))
+        limit_of(memory_cgroup).write_text(str(64 << 20))
         assert ghostctl("resize", "--cycle", ghost, "64M").returncode == 0
         assert is_intact(hog)
     assert ghostctl("off", ghost).returncode == 0
@@ -138,7 +98,7 @@ def test_memory_that_runs_out(full: tuple[Path, subprocess.Popen[bytes]], memory
     """The kernel kills the process inside swapoff(2), which is not the program itself."""
     require("strace")
     path, hog = full
-    (memory_cgroup / "memory.limit_in_bytes").write_text(str(64 << 20))
+    limit_of(memory_cgroup).write_text(str(64 << 20))
     for how, why in (
         ("signal=SIGKILL", "killed while pages came back, as the kernel does when memory runs out"),
         ("error=ENOMEM", "swapoff failed: Cannot allocate memory"),
