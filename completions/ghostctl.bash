@@ -6,6 +6,8 @@
 
 __ghostctl_sizes='ram ram/2 50% 1G 4G 16G 64G'
 __ghostctl_compressors='lz4 lz4hc lzo lzo-rle zstd deflate 842'
+__ghostctl_changes='pri= discard discard=once discard=pages nofail noauto size= label= uuid= fallback= compressor=
+    memory-limit= zswap'
 
 __ghostctl_words() {
     local word
@@ -145,8 +147,8 @@ _ghostctl_on() {
     --discard) __ghostctl_words 'all once pages' ;;
     *)
         __ghostctl_options '-L --label -U --uuid -a --all -p --priority -d --discard -o --options -e
-            --ifexists -T --fstab -f --fixpgsz --backend --fallback --compressor --memory-limit --enable-zswap
-            --force' && __ghostctl_area
+            --ifexists -T --fstab --if-needed -f --fixpgsz --backend --fallback --compressor --memory-limit
+            --enable-zswap --force' && __ghostctl_area
         ;;
     esac
 }
@@ -216,7 +218,7 @@ _ghostctl_zswap_set() {
 }
 
 _ghostctl_fstab() {
-    __ghostctl_options '' && __ghostctl_words 'add check ensure install-generator list probe remove'
+    __ghostctl_options '' && __ghostctl_words 'add check ensure install-generator list remove set'
 }
 
 # the ghosts of the fstab that is meant
@@ -246,7 +248,7 @@ _ghostctl_fstab_add() {
     -T | --fstab) __ghostctl_files ;;
     *)
         __ghostctl_options '-s --size -p --priority -L --label -U --uuid --nofail --noauto --fallback
-            --compressor --memory-limit --zswap --now -n --dry-run -T --fstab' && __ghostctl_files
+            --compressor --memory-limit --zswap --now -n --dry-run -T --fstab --json' && __ghostctl_files
         ;;
     esac
 }
@@ -261,7 +263,7 @@ _ghostctl_fstab_check() {
 _ghostctl_fstab_ensure() {
     case $prev in
     -T | --fstab) __ghostctl_files ;;
-    *) __ghostctl_options '-T --fstab' && __ghostctl_fstab_files ;;
+    *) __ghostctl_options '-T --fstab --json' && __ghostctl_fstab_files ;;
     esac
 }
 
@@ -279,14 +281,23 @@ _ghostctl_fstab_list() {
     esac
 }
 
-_ghostctl_fstab_probe() {
-    __ghostctl_options '' && __ghostctl_files
-}
-
 _ghostctl_fstab_remove() {
     case $prev in
     -T | --fstab) __ghostctl_files ;;
-    *) __ghostctl_options '-n --dry-run -T --fstab' && __ghostctl_fstab_files ;;
+    *) __ghostctl_options '-n --dry-run -T --fstab --json' && __ghostctl_fstab_files ;;
+    esac
+}
+
+_ghostctl_fstab_set() {
+    case $prev in
+    -T | --fstab) __ghostctl_files ;;
+    *)
+        if __ghostctl_options '-n --dry-run -T --fstab --json'; then
+            __ghostctl_fstab_files
+            __ghostctl_words "$__ghostctl_changes"
+            [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
+        fi
+        ;;
     esac
 }
 

@@ -67,6 +67,7 @@ set -l sizes 'ram ram/2 50% 1G 4G 16G 64G'
 set -l columns 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST STORED MEMORY RATIO LIMIT ROOM PAGES BACKING'
 set -l compressors '{lz4,lz4hc,lzo,lzo-rle,zstd,deflate,842}'
 set -l checks 'kernel zswap pool size slots page-size holes permissions header active priority fstab resume swappiness cgroup'
+set -l changes 'pri= discard discard=once discard=pages nofail noauto size= label= uuid= fallback= compressor= memory-limit= zswap'
 set -l fstab_options 'pri= discard discard=once discard=pages nofail x-ghost.compressor= x-ghost.fallback= x-ghost.memory-limit= x-ghost.zswap'
 
 complete -c ghostctl -f
@@ -143,6 +144,7 @@ complete -c ghostctl -n '__ghostctl_in on' -s o -l options -x -a "(__ghostctl_li
     -d 'Options as in fstab'
 complete -c ghostctl -n '__ghostctl_in on' -s e -l ifexists -d 'Skip areas that do not exist'
 complete -c ghostctl -n '__ghostctl_in on' -s T -l fstab -r -F -d 'Instead of /etc/fstab'
+complete -c ghostctl -n '__ghostctl_in on' -l if-needed -d 'Do nothing when it is active already'
 complete -c ghostctl -n '__ghostctl_in on' -s f -l fixpgsz -d 'Rewrite a ghost made for another page size'
 complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file ghostswap xswap zram' -d 'What realises a ghost'
 complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file ghostswap xswap zram)' \
@@ -206,10 +208,13 @@ function __ghostctl_fstab_files
     set -l file (string match -rg -- '(?:-T|--fstab)[ =]?(\S+)' (commandline -pc)); or set file /etc/fstab
     awk '/^[^#]/ && $3 == "swap" && /x-ghost\./ { print $1 }' $file 2>/dev/null | string replace -a '\040' ' '
 end
-for command in add check ensure list remove
+for command in add check ensure list remove set
     complete -c ghostctl -n "__ghostctl_in fstab $command" -s T -l fstab -r -F -d 'Instead of /etc/fstab'
 end
-for command in check ensure remove
+for command in add ensure remove set
+    complete -c ghostctl -n "__ghostctl_in fstab $command" -l json -d 'Print one JSON object'
+end
+for command in check ensure remove set
     complete -c ghostctl -n "__ghostctl_in fstab $command" -a '(__ghostctl_fstab_files)'
 end
 complete -c ghostctl -n '__ghostctl_at fstab' -a add -d 'Add a line'
@@ -217,8 +222,8 @@ complete -c ghostctl -n '__ghostctl_at fstab' -a check -d 'Show what could go wr
 complete -c ghostctl -n '__ghostctl_at fstab' -a ensure -d 'Make what is missing'
 complete -c ghostctl -n '__ghostctl_at fstab' -a install-generator -d "Have systemd run this ghostctl's generator"
 complete -c ghostctl -n '__ghostctl_at fstab' -a list -d 'Show the ghosts'
-complete -c ghostctl -n '__ghostctl_at fstab' -a probe -d 'Find out whether this kernel takes a ghost'
 complete -c ghostctl -n '__ghostctl_at fstab' -a remove -d 'Remove a line'
+complete -c ghostctl -n '__ghostctl_at fstab' -a set -d 'Change options of a line'
 complete -c ghostctl -n '__ghostctl_in fstab add' -F
 complete -c ghostctl -n '__ghostctl_in fstab add' -s s -l size -x -a "$sizes" -d 'Size to make the ghost with'
 complete -c ghostctl -n '__ghostctl_in fstab add' -s p -l priority -x -a '-1 0 1 10 100 32767' -d Priority
@@ -239,5 +244,6 @@ complete -c ghostctl -n '__ghostctl_in fstab install-generator' -l directory -x 
     -d 'Where to install it'
 complete -c ghostctl -n '__ghostctl_in fstab install-generator' -l remove -d 'Remove it again'
 complete -c ghostctl -n '__ghostctl_in fstab list' -l json -d 'Print one JSON object'
-complete -c ghostctl -n '__ghostctl_in fstab probe' -F
 complete -c ghostctl -n '__ghostctl_in fstab remove' -s n -l dry-run -d 'Write nothing'
+complete -c ghostctl -n '__ghostctl_in fstab set' -s n -l dry-run -d 'Write nothing'
+complete -c ghostctl -n '__ghostctl_in fstab set' -a "$changes" -d Option

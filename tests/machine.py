@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -255,6 +256,23 @@ def with_swaps(file: Path, *lines: str | bytes, heading: str = SWAPS_HEADING) ->
     """A `prefix` for `ghostctl`: where /proc/swaps is this file, which gets the heading and these lines."""
     file.write_bytes(b"".join(os.fsencode(line) + b"\n" for line in (heading, *lines)))
     return ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/swaps && exec "$@"', str(file))
+
+
+def run_hint(hint: str, fstab: Path) -> None:
+    """Runs the command of a hint as a user would paste it, but on this fstab where it names none."""
+    words = "ghostctl fstab "
+    for action in ("add", "ensure", "remove", "set"):
+        if f"{words}{action} -T " not in hint:
+            hint = hint.replace(f"{words}{action} ", f"{words}{action} -T {shlex.quote(str(fstab))} ")
+    done = subprocess.run(
+        ["sh", "-ec", hint],
+        env={**os.environ, "PATH": f"{GHOSTCTL.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, f"{hint}\n{done.stderr}"
 
 
 def run(*args: Arg, cwd: Path | None = None) -> str:

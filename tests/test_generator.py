@@ -105,7 +105,7 @@ def test_writes_below_its_first_argument_only(source: Path, tmp_path: Path) -> N
         directory.mkdir()
     process = run(*map(str, directories), SYSTEMD_FSTAB=str(source))
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
-    assert [len(tree(directory)) for directory in directories] == [2, 0, 0]
+    assert [len(tree(directory)) for directory in directories] == [3, 0, 0]
     first = tree(directories[0])
     # daemon-reload
     assert run(*map(str, directories), SYSTEMD_FSTAB=str(source)).returncode == 0
@@ -142,7 +142,7 @@ def test_does_nothing_where_there_is_nothing_to_do(
 )
 def test_works_on_a_real_system(environment: dict[str, str], source: Path, tmp_path: Path) -> None:
     assert run(str(tmp_path / "normal"), **{"SYSTEMD_FSTAB": str(source), **environment}).returncode == 0
-    assert len(tree(tmp_path / "normal")) == 2
+    assert len(tree(tmp_path / "normal")) == 3
 
 
 def test_a_bad_line_is_one_line_in_the_log(source: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_log_that_cannot_be_written_costs_no_line(source: Path, tmp_path: Path
         check=False,
     )
     assert process.returncode == 0
-    assert len(tree(tmp_path / "units")) == 2
+    assert len(tree(tmp_path / "units")) == 3
 
 
 def test_a_source_that_is_not_utf8(tmp_path: Path) -> None:
@@ -182,7 +182,9 @@ def test_the_program_is_required_with_the_directory_it_is_in(source: Path) -> No
         ("/usr/local/bin/ghostctl", 1),
         ("/opt/x%y/ghostctl", 1),
     ):
-        unit = next(iter(generator.units(line, "/etc/fstab", ghostctl).values()))
+        declared = fstab.declare(line)
+        units = generator.units(1, declared, declared.path, "/etc/fstab", ghostctl)
+        unit = units["ghostctl-mkghost@var-lib-ghost-swap0.service"]
         assert unit.count("\nWorkingDirectory=") == lines
         assert "\nRequiresMountsFor=/var/lib/ghost\n" in unit
     assert "\nWorkingDirectory=/opt/x%%y\n" in unit

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import areas, backends, ghostfile, ghostwrite, kernel, report, rundir, sizes, syscalls, zswap
 from .areas import Active
-from .errors import Busy, Denied, Error, NoMemory, NotAGhost, Unsupported
+from .errors import Busy, Denied, Error, NoMemory, NotAGhost, Refused, Unsupported
 from .report import quote
 from .sizes import human
 
 if TYPE_CHECKING:
+    from . import fstab
     from .ghostfile import File
     from .header import Header
 
@@ -33,19 +34,37 @@ class Request(NamedTuple):
     force: bool = False
     enable_zswap: bool = False
     fix_page_size: bool = False
+    if_needed: bool = False
+    """What is active already is no error."""
+
+    def declared(self, declared: fstab.Declaration) -> Request:
+        """The same request with what a line of fstab, or -o, says."""
+        options = self.options
+        if declared.priority is not None:
+            options = options._replace(prio=declared.priority)
+        if declared.discard is not None:
+            options = options._replace(discard=declared.discard)
+        if declared.compressor is not None:
+            options = options._replace(compressor=declared.compressor)
+        if declared.memory_limit is not None:
+            options = options._replace(memory_limit=declared.memory_limit)
+        return self._replace(
+            options=options,
+            fallback=declared.fallback or self.fallback,
+            enable_zswap=declared.zswap or self.enable_zswap,
+        )
 
 
-def activate(path: str, request: Request) -> None:
-    """Makes the ghost, swap file or swap device `path` an active area.
+def activate(path: str, request: Request) -> bool:
+    """Makes the ghost, swap file or swap device `path` an active area; false when it is one already.
 
-    Raises `NotAGhost`, `Busy`, `Unsupported`, `NoMemory`, `Denied`, `NoAreaList`, `Error` and `OSError`.
+    Raises `NotAGhost`, `Busy`, `Refused`, `NoMemory`, `Denied`, `NoAreaList`, `Error` and `OSError`.
     """
     with ghostfile.look(path) as file:
         have = file.require_header()
         needs_rewrite = file.is_ghost and have.page_size != sizes.page_size()
         if not needs_rewrite:
-            _activate(file, have, request)
-            return
+            return _activate(file, have, request)
         if not request.fix_page_size:
             raise Error(
                 f"made for pages of {have.page_size} bytes, this kernel has {sizes.page_size()}",
@@ -56,14 +75,20 @@ def activate(path: str, request: Request) -> None:
     report.warn(path, f"made for pages of {have.page_size} bytes: rewritten for {sizes.page_size()}")
     ghostwrite.create(path, ghostwrite.Request(new, if_needed=True))
     with ghostfile.look(path) as file:
-        _activate(file, file.require_header(), request)
+        return _activate(file, file.require_header(), request)
 
 
-def _activate(file: File, have: Header, request: Request) -> None:
+def _activate(file: File, have: Header, request: Request) -> bool:
     # only behind the lock no other process can be about to activate it
     with rundir.locked(rundir.lock_name(file.st), file.path):
         actives = areas.read()
-        _refuse_active(file, actives)
+        if found := areas.active(file, actives):
+            if not request.if_needed:
+                name = f" as {found.area.name}" if found.area.name != file.path else ""
+                raise Busy(f"is already active{name}", path=file.path)
+            _warn_other(file, found, request)
+            return False
+        _warn_twin(file, actives)
         try:
             if file.is_ghost:
                 _activate_ghost(file, have, request)
@@ -73,13 +98,22 @@ def _activate(file: File, have: Header, request: Request) -> None:
             raise _why_denied(file, error, len(actives)) from None
         if file.is_ghost or any(one.backend is not None for one in actives):
             _warn_order(file)
+    return True
 
 
-def _refuse_active(file: File, actives: Sequence[Active]) -> None:
-    found = areas.active(file, actives)
-    if found is not None:
-        name = f" as {found.area.name}" if found.area.name != file.path else ""
-        raise Busy(f"is already active{name}", path=file.path)
+def _warn_other(file: File, found: Active, request: Request) -> None:
+    """Says that an area which is active already is so in another way than asked for."""
+    report.trace(f"{file.path}: is active already as {found.area.name}")
+    prio = request.options.prio
+    if prio is not None and prio >= 0 and prio != found.area.prio:
+        report.warn(
+            file.path,
+            f"is active already, with priority {found.area.prio}, not {prio}",
+            f"ghostctl off {quote(file.path)} && ghostctl on -p {prio} {quote(file.path)}",
+        )
+
+
+def _warn_twin(file: File, actives: Sequence[Active]) -> None:
     if twin := areas.twin(file, actives):
         report.warn(
             file.path,
@@ -154,7 +188,7 @@ def _activate_ghost(file: File, have: Header, request: Request) -> None:
             _check_slot_memory(file, have, backend, request.force)
             with _zswap_for(file, request, backend):
                 backend.activate(file, request.options)
-        except Unsupported as error:
+        except Refused as error:
             report.trace(f"backend {name}: {error.what}")
             refusals.append(error)
             continue
@@ -167,7 +201,7 @@ def _activate_ghost(file: File, have: Header, request: Request) -> None:
     raise _refusal(file, refusals, names)
 
 
-def _refusal(file: File, refusals: list[Unsupported], tried: Collection[str]) -> Error:
+def _refusal(file: File, refusals: list[Refused], tried: Collection[str]) -> Error:
     others = [
         name for name in backends.NAMES if name not in tried and backends.get(name).unavailable() is None
     ]
@@ -175,13 +209,15 @@ def _refusal(file: File, refusals: list[Unsupported], tried: Collection[str]) ->
     hints = [refusal.hint for refusal in refusals if refusal.hint]
     if others:
         hints.append(f"--fallback {','.join(others)} activates it with what this kernel offers")
+    # only what another kernel could do is Unsupported
+    kind = Unsupported if all(isinstance(refusal, Unsupported) for refusal in refusals) else Refused
     fstype = kernel.filesystem(file.fd)
     if "file" in tried and kernel.cannot_swap(fstype):
         hints.insert(0, "put ghosts on ext4, xfs or btrfs")
         reasons = f"no kernel swaps to a file on {fstype}"
     if not hints:
         hints.append("this kernel supports none of the fallback backends; boot a kernel with ghost swap")
-    return Unsupported(reasons, path=file.path, hint="; ".join(hints))
+    return kind(reasons, path=file.path, hint="; ".join(hints))
 
 
 def _check_header(file: File, force: bool) -> None:
@@ -268,7 +304,7 @@ def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Itera
         what = "zswap is off, so nothing could be swapped to a ghost"
         hint = f"--enable-zswap turns it on, as does: echo Y > /{zswap.PARAMETERS}/enabled"
     if not request.force:
-        raise Unsupported(what, path=file.path, hint=hint)
+        raise (Unsupported if state is None else Refused)(what, path=file.path, hint=hint)
     report.warn(file.path, what)
     yield
 

@@ -8,24 +8,30 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from . import areas, backends, capacity, fstab, generator, ghostfile, kernel, lookup, sizes, zswap
-from .areas import Active
-from .errors import Denied, Error, NotFound, SizeError
-from .report import describe, quote, trace
-from .swaps import Area
-
-GENERATOR = "ghostctl-generator"
-GENERATOR_DIRECTORIES = (
-    "/run/systemd/system-generators",
-    "/etc/systemd/system-generators",
-    "/usr/local/lib/systemd/system-generators",
-    "/usr/lib/systemd/system-generators",
+from . import (
+    areas,
+    backends,
+    capacity,
+    fstab,
+    generator,
+    ghostfile,
+    installation,
+    kernel,
+    lookup,
+    sizes,
+    zswap,
 )
-"""Where systemd looks, first come first served (systemd.generator(7))."""
+from .areas import Active
+from .errors import Denied, Error, NotAGhost, NotFound, UsageError
+from .fstab import Declaration
+from .fstabedit import command, set_command
+from .report import describe, quote, trace, warn
+from .swaps import Area
 
 ACTIVE, ONLY_ROOT = "active", "only root can tell"
 
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "sshfs", "9p", "afs"})
+_YES, _NO = ("1", "y", "yes", "t", "true", "on"), ("0", "n", "no", "f", "false", "off")
 _LATE_OPTIONS = ("_netdev", "noauto", "x-systemd.automount")
 
 
@@ -63,11 +69,26 @@ class System:
 
     @cached_property
     def first_lines(self) -> dict[str, int]:
-        """The number of the first line for each file, by its simplified path."""
+        """The number of the first line for each file, by its path without symbolic links."""
         found: dict[str, int] = {}
         for line in self.swap_lines:
-            found.setdefault(fstab.simplify(str(line.spec)), line.number)
+            found.setdefault(_real_spec(line), line.number)
         return found
+
+    @cached_property
+    def declarations(self) -> dict[int, Declaration]:
+        """What the swap lines declare, by their numbers; those that make no sense are left out."""
+        found = {}
+        for line in self.swap_lines:
+            try:
+                found[line.number] = fstab.declare(line)
+            except UsageError as error:
+                trace(f"{self.path}:{line.number}: {error}")
+        return found
+
+    def declared(self, line: fstab.Line) -> Declaration:
+        """What a line declares; nothing when it makes no sense."""
+        return self.declarations.get(line.number) or Declaration(())
 
     @cached_property
     def ghost_lines(self) -> list[fstab.Line]:
@@ -89,7 +110,7 @@ class System:
         for line in self.swap_lines:
             if line.number not in ghosts and not line.has_option("noauto"):
                 # by whatever name, it is the area that is active now
-                found[_place(line, self)] = str(line.spec), _priority(line)
+                found[_place(line, self)] = str(line.spec), _priority(line, self)
         return [Area(name, "file", 0, 0, prio) for name, prio in found.values()]
 
     @cached_property
@@ -98,16 +119,16 @@ class System:
         lines = {
             str(line.spec): line
             for line in self.ghost_lines
-            if not line.has_option("noauto") and _declared(line, self) is not None
+            if not self.declared(line).noauto and _size(line, self) is not None
         }
         ghosts = [
-            Area(spec, "ghost", (_declared(line, self) or 0) >> 10, 0, _priority(line))
+            Area(spec, "ghost", (_size(line, self) or 0) >> 10, 0, _priority(line, self))
             for spec, line in lines.items()
         ]
         found = {}
         own = [ghost for ghost in ghosts if _is_by_zram(lines[ghost.name], self)]
         for ghost in own:
-            limit = _memory_limit(lines[ghost.name])
+            limit = self.declared(lines[ghost.name]).memory_limit
             most = min(limit or self.memory, self.memory)
             target = capacity.zram_limit(limit, self.memory)
             for one in capacity.overcommitted([ghost], self.ordinary, most, target):
@@ -144,9 +165,10 @@ def locate(line: fstab.Line, system: System) -> str:
     return lookup.resolve(str(line.spec), system.actives, system.path)
 
 
-def priority(line: fstab.Line) -> int | None:
-    """The value of pri= when it is a number."""
-    return fstab.priority(line.option("pri") or "")
+def _real_spec(line: fstab.Line) -> str:
+    """What a line names, without the symbolic links that lead to a file."""
+    spec = str(line.spec)
+    return fstab.real_path(fstab.simplify(spec)) if spec.startswith("/") else spec
 
 
 def _place(line: fstab.Line, system: System) -> str:
@@ -157,16 +179,16 @@ def _place(line: fstab.Line, system: System) -> str:
         return str(line.spec)
 
 
-def _priority(line: fstab.Line) -> int:
+def _priority(line: fstab.Line, system: System) -> int:
     """That which the area gets; -1 is the kernel's choice."""
-    prio = priority(line)
+    prio = system.declared(line).priority
     return -1 if prio is None else prio
 
 
-def _declared(line: fstab.Line, system: System) -> int | None:
+def _size(line: fstab.Line, system: System) -> int | None:
     """Bytes that the ghost of a line has after the next boot; None when that cannot be told."""
     try:
-        if declared := line.option("x-ghost.size"):
+        if declared := system.declared(line).size:
             return sizes.parse(declared)
         with ghostfile.look(locate(line, system)) as file:
             return file.header.size if file.is_ghost and file.header else None
@@ -212,6 +234,64 @@ def count(path: str, actives: Sequence[Active]) -> tuple[int, int] | None:
     return None if ONLY_ROOT in states else (len(states), len(states) - states.count(ACTIVE))
 
 
+def declared_size(line: fstab.Line, system: System) -> int | None:
+    """What x-ghost.size comes to in bytes; None without one, or when it makes no sense."""
+    declared = system.declared(line).size
+    return sizes.parse(declared) if declared else None
+
+
+def require_place(line: fstab.Line, system: System) -> str:
+    """Where the boot would make the ghost of a line. Raises `Error` when it would not make one there."""
+    where = f"{system.path}:{line.number}"
+    first = system.first_lines[_real_spec(line)]
+    if first != line.number:
+        raise Error(f"the same file as in line {first}", path=where)
+    if lookup.tag(str(line.spec)):
+        return locate(line, system)
+    try:
+        return generator.boot_path(line)
+    except UsageError as error:
+        error.path = where
+        raise
+
+
+def check_new(file: str, options: list[tuple[str, str | None]], path: str) -> str:
+    """The path for a new line in the fstab `path`, without symbolic links.
+
+    Raises `Error` for a line that would not boot, and warns of what else would go wrong.
+    """
+    line = fstab.Line(fstab.format_swap(fstab.simplify(file) if file.startswith("/") else file, options))
+    try:
+        declared, spec = fstab.declare(line), generator.boot_path(line)
+        if not fstab.names_file(spec):
+            raise UsageError("is where the kernel has files of its own: no ghost can be there")
+    except UsageError as error:
+        error.path = error.path or str(line.spec)
+        raise
+    real = fstab.real_path(spec)
+    if real != spec:
+        warn(spec, f"a directory of its path is a symbolic link: the line is for {real}")
+        line = fstab.Line(fstab.format_swap(real, options))
+    if os.path.islink(real):
+        raise Error("is a symbolic link", path=real, hint=f"name {quote(os.path.realpath(real))}")
+    try:
+        with ghostfile.look(real) as found:
+            if not found.is_ghost:
+                raise NotAGhost(f"not a ghost: it is {found.describe()}", path=real)
+    except (FileNotFoundError, NotADirectoryError):
+        if declared.size is None:
+            raise UsageError("does not exist, so the line needs a --size", path=real) from None
+        for problem in _check_directory(real):
+            warn(real, problem.message, problem.hint)
+    lines = fstab.read(path) if os.path.exists(path) else []
+    for problem in _check_mount(line, System([*lines, line], (), path)):
+        if problem.severity == "error" and problem.id in ("mount", "filesystem"):
+            raise Error(problem.message, path=real)
+        if problem.id == "tmpfs":
+            warn(real, problem.message)
+    return real
+
+
 def iter_problems(line: fstab.Line, system: System) -> Iterator[Problem]:
     """What is wrong with one line that is one of the `System.ghost_lines`."""
     yield from _check_line(line, system)
@@ -225,49 +305,118 @@ def iter_problems(line: fstab.Line, system: System) -> Iterator[Problem]:
 def iter_general_problems(system: System) -> Iterator[Problem]:
     """What is wrong with fstab as a whole or with the machine."""
     for line in system.lines:
-        if line.error and fstab.GHOST_PREFIX.encode() in line.raw:
-            yield Problem("syntax", "error", f"line {line.number}: {line.error}")
-    makes = any(line.option("x-ghost.size") for line in fstab.iter_swap(system.lines))
-    if (
-        makes
-        and os.path.exists(os.path.join(system.root, "run/systemd/system"))
-        and not is_installed(system.root)
-    ):
-        yield Problem(
-            "generator",
-            "warning",
-            "systemd does not have ghostctl's generator: missing ghosts are not made in the boot",
-            "ghostctl fstab install-generator",
-        )
+        if fstab.declares_ghost(line):
+            continue
+        for words in fstab.misplaced(line):
+            kind = ("syntax", "error") if line.error else ("ignored", "warning")
+            yield Problem(*kind, f"line {line.number}: {words}")
+    if not system.ghost_lines:
+        return
+    for name, what in (("systemd.swap", "activates no swap area"), ("fstab", "does not read fstab")):
+        value = _boot_parameter(name, system.root)
+        if value is not None and value.lower() in _NO:
+            yield Problem("cmdline", "error", f"the kernel is booted with {name}={value}: systemd {what}")
+    yield from _check_generator(system)
 
 
-def is_installed(root: str = "/") -> bool:
-    """Whether systemd finds the generator."""
-    return any(
-        os.access(os.path.join(root, directory.lstrip("/"), GENERATOR), os.X_OK)
-        for directory in GENERATOR_DIRECTORIES
-    )
+def _check_generator(system: System) -> Iterator[Problem]:
+    """Whether systemd finds the generator, and whether that makes units for the lines."""
+    wanted = [line for line in system.ghost_lines if fstab.declares_ghost(line) and _is_bootable(line)]
+    path = installation.find(system.root)
+    if path is None:
+        is_systemd = os.path.exists(os.path.join(system.root, "run/systemd/system"))
+        if is_systemd and any(system.declared(line).size for line in wanted):
+            yield Problem(
+                "generator",
+                "warning",
+                "systemd does not have ghostctl's generator: missing ghosts are not made in the boot",
+                "ghostctl fstab install-generator",
+            )
+        return
+    hint = "ghostctl fstab install-generator"
+    try:
+        tried = installation.try_out(path, os.path.abspath(system.path))
+    except (Error, OSError) as error:
+        yield Problem("generator", "error", f"the generator does not work: {describe(error)}", hint)
+        return
+    names = {f"{generator.escape_path(generator.boot_path(line))}.swap": line for line in wanted}
+    if wanted and not tried.units & names.keys():
+        why = tried.log.splitlines()[-1:] or [f"{path} makes no units for the ghosts"]
+        yield Problem("generator", "error", f"the generator does not work: {why[0]}", hint)
+    for program in sorted(tried.programs):
+        if not os.access(program, os.X_OK):
+            yield Problem("generator", "error", f"{path}: its units run {program}, which is not there", hint)
+
+
+def _is_bootable(line: fstab.Line) -> bool:
+    try:
+        fstab.declare(line)
+        generator.boot_path(line)
+    except UsageError:
+        return False
+    return True
 
 
 def _check_line(line: fstab.Line, system: System) -> Iterator[Problem]:
+    spec = str(line.spec)
     try:
+        declared = fstab.declare(line)
         if fstab.declares_ghost(line):
-            generator.units(line, system.path, "/usr/bin/ghostctl")
-    except (generator.LineError, SizeError) as error:
+            path = generator.boot_path(line)
+            real = fstab.real_path(path)
+            if real != path:
+                yield Problem(
+                    "link",
+                    "warning",
+                    f"a directory of its path is a symbolic link: the area will be called {real}",
+                    f"{command('remove', system.path, spec)} && {_add_command(declared, real, system.path)}",
+                )
+    except UsageError as error:
+        declared = Declaration(())
         yield Problem("line", "error", f"no ghost is made in the boot: {error}")
+    for words in declared.warnings:
+        yield Problem("option", "warning", words)
     if line.has_option("x-systemd.makefs"):
         yield Problem(
-            "makefs", "error", "x-systemd.makefs: systemd makes no swap area on a file and fails the line"
+            "makefs",
+            "error",
+            "x-systemd.makefs: systemd makes no swap area on a file and fails the line",
+            set_command(spec, ["x-systemd.makefs="], system.path),
         )
-    first = system.first_lines[fstab.simplify(str(line.spec))]
+    first = system.first_lines[_real_spec(line)]
     if first != line.number:
         yield Problem("duplicate", "error", f"line {first} names the same file")
     if not line.has_option("nofail") and not line.has_option("noauto"):
-        yield Problem("nofail", "warning", "without nofail, swap.target fails when the ghost does")
+        yield Problem(
+            "nofail",
+            "warning",
+            "without nofail, swap.target fails when the ghost does",
+            set_command(spec, ["nofail"], system.path),
+        )
+
+
+def _add_command(declared: Declaration, path: str, fstab_path: str) -> str:
+    """The command that adds the line for another path."""
+    words = [path]
+    for option, value in (
+        ("-s", declared.size),
+        ("-p", declared.priority),
+        ("-L", declared.label),
+        ("-U", declared.uuid),
+        ("--fallback", "skip" if declared.skips else ",".join(declared.fallback) or None),
+        ("--compressor", declared.compressor),
+        ("--memory-limit", declared.memory_limit),
+    ):
+        if value is not None:
+            words += [option, str(value)]
+    for name in ("nofail", "noauto", "zswap"):
+        if getattr(declared, name):
+            words.append(f"--{name}")
+    return command("add", fstab_path, *words)
 
 
 def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
-    declared = line.option("x-ghost.size")
+    declared = system.declared(line).size
     try:
         path = locate(line, system)
         if os.path.islink(path):
@@ -284,8 +433,9 @@ def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
             have = file.require_header()
     except (FileNotFoundError, NotFound):
         if declared:
-            words = "" if system.path == fstab.PATH else f" -T {quote(system.path)}"
-            yield Problem("missing", "warning", "the ghost is missing", f"ghostctl fstab ensure{words}")
+            yield Problem("missing", "warning", "the ghost is missing", command("ensure", system.path))
+            if str(line.spec).startswith("/"):
+                yield from _check_directory(str(line.spec))
         else:
             yield Problem(
                 "missing", "error", "the ghost is missing, and without x-ghost.size nothing can make it"
@@ -301,7 +451,7 @@ def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
         wanted = (
             sizes.to_pages(sizes.parse(declared), have.page_size) * have.page_size if declared else have.size
         )
-    except SizeError:
+    except UsageError:
         return
     if wanted != have.size:
         yield Problem(
@@ -312,31 +462,46 @@ def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
         )
 
 
-def _stand_ins(line: fstab.Line, system: System) -> list[str]:
+def _check_directory(path: str) -> Iterator[Problem]:
+    """Whether a missing ghost can be made; its usual directory is made along with it."""
+    directory = os.path.dirname(path)
+    if os.path.isdir(directory):
+        found = os.statvfs(directory)
+        if not found.f_bfree or (found.f_files and not found.f_ffree):
+            yield Problem("full", "error", "its filesystem is full: the boot cannot make it")
+    elif directory != lookup.GHOST_DIRECTORY:
+        yield Problem(
+            "directory",
+            "error",
+            f"its directory is missing: {directory}; the boot cannot make it",
+            f"mkdir -p -m 700 {quote(directory)}",
+        )
+
+
+def _fallbacks(line: fstab.Line, system: System) -> list[str]:
     """The backends of x-ghost.fallback that the running kernel may have."""
-    try:
-        names = generator.fallback(line).split(",")
-    except generator.LineError:
-        return []
-    return [name for name in names if name and system.unavailable[name] in (None, backends.NO_SYSFS)]
+    names = system.declared(line).fallback
+    return [name for name in names if system.unavailable[name] in (None, backends.NO_SYSFS)]
 
 
 def _check_kernel(line: fstab.Line, system: System) -> Iterator[Problem]:
     reason = system.unavailable["file"]
-    if reason is None or _stand_ins(line, system):
+    if reason is None or _fallbacks(line, system):
         return
     others = [name for name, why in system.unavailable.items() if why is None]
     yield Problem(
         "kernel",
-        "warning" if line.option("x-ghost.fallback") == "skip" else "error",
+        "warning" if system.declared(line).skips else "error",
         f"{reason}: the line is skipped",
-        f"x-ghost.fallback names what stands in: {', '.join(others)}" if others else None,
+        set_command(str(line.spec), [f"x-ghost.fallback={','.join(others)}"], system.path)
+        if others
+        else None,
     )
 
 
 def _is_by_zram(line: fstab.Line, system: System) -> bool:
     """Whether the running kernel would make the ghost active through zram, which has a pool of its own."""
-    return bool(system.unavailable["file"]) and _stand_ins(line, system)[:1] == ["zram"]
+    return bool(system.unavailable["file"]) and _fallbacks(line, system)[:1] == ["zram"]
 
 
 def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
@@ -350,14 +515,14 @@ def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
     if now is None:
         yield Problem("zswap", "error", "this kernel has no zswap, so nothing could be swapped to the ghost")
         return
-    if line.has_option("x-ghost.zswap"):
+    if system.declared(line).zswap:
         return
     at_boot = _boot_parameter("zswap.enabled", system.root)
     if at_boot is None:
         enabled, why = now.enabled, "zswap is off"
     else:
         enabled, why = (
-            at_boot.lower() in ("1", "y", "yes", "on"),
+            at_boot.lower() in _YES,
             f"the kernel is booted with zswap.enabled={at_boot}",
         )
     if not enabled:
@@ -365,7 +530,7 @@ def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
             "zswap",
             "warning",
             f"{why}: nothing can be swapped to the ghost",
-            "add x-ghost.zswap to the line or zswap.enabled=1 to the kernel's command line",
+            set_command(str(line.spec), ["x-ghost.zswap"], system.path),
         )
 
 
@@ -379,16 +544,19 @@ def _boot_parameter(name: str, root: str) -> str | None:
 
 
 def _check_priority(line: fstab.Line, system: System) -> Iterator[Problem]:
-    own = _priority(line)
+    own = _priority(line, system)
+    hint = set_command(str(line.spec), [f"pri={capacity.priority_above(system.ordinary)}"], system.path)
     above = [f"{area.name} (priority {area.prio})" for area in system.ordinary if area.prio > own]
     beside = ", ".join(area.name for area in system.ordinary if area.prio == own)
     if above:
-        yield Problem("priority", "warning", f"used only after {', '.join(above)}")
+        yield Problem("priority", "warning", f"used only after {', '.join(above)}", hint)
     if own < 0:
         order = f": it may use the ghost before, or in turn with, {beside}" if beside else ""
-        yield Problem("priority", "warning", f"no pri= of 0 or more, so the kernel chooses a priority{order}")
+        yield Problem(
+            "priority", "warning", f"no pri= of 0 or more, so the kernel chooses a priority{order}", hint
+        )
     elif beside:
-        yield Problem("priority", "warning", f"used in turn with {beside}, of the same priority")
+        yield Problem("priority", "warning", f"used in turn with {beside}, of the same priority", hint)
     try:
         found = system.short.get(str(line.spec))
     except (OSError, Error):
@@ -400,28 +568,22 @@ def _check_priority(line: fstab.Line, system: System) -> Iterator[Problem]:
 
 def _smaller(line: fstab.Line, short: capacity.Overcommitted, pool: str, system: System) -> str:
     """What gives a ghost and its pool the same limit."""
-    hints = []
+    commands, changes = [], []
     if pool == "zswap":
         now = system.zswap.max_pool_percent if system.zswap is not None else None
         percent = capacity.pool_percent(now, system.memory)
         if percent != now:
-            hints.append(f"ghostctl zswap set max_pool_percent={percent} --persist")
+            commands.append(f"ghostctl zswap set max_pool_percent={percent} --persist")
     else:
-        limit = capacity.zram_limit(_memory_limit(line), system.memory)
-        hints.append(f"x-ghost.memory-limit={limit >> 20}M")
+        limit = capacity.zram_limit(system.declared(line).memory_limit, system.memory)
+        changes.append(f"x-ghost.memory-limit={limit >> 20}M")
     if short.share == 0:
-        return f"ghostctl fstab remove {quote(str(line.spec))}"
+        return command("remove", system.path, str(line.spec))
     if short.share is not None:
-        hints.append(f"x-ghost.size={short.share >> 20}M")
-    return " and ".join(hints)
-
-
-def _memory_limit(line: fstab.Line) -> int | None:
-    """Bytes of x-ghost.memory-limit; None without one, or with one that makes no sense."""
-    try:
-        return sizes.parse(line.option("x-ghost.memory-limit") or "") or None
-    except SizeError:
-        return None
+        changes.append(f"x-ghost.size={short.share >> 20}M")
+    if changes:
+        commands.append(set_command(str(line.spec), changes, system.path))
+    return " && ".join(commands)
 
 
 def _check_mount(line: fstab.Line, system: System) -> Iterator[Problem]:
@@ -441,10 +603,13 @@ def _check_mount(line: fstab.Line, system: System) -> Iterator[Problem]:
         return
     try:
         fstype = kernel.filesystem(fd)
+        is_read_only = bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
     finally:
         os.close(fd)
     if kernel.cannot_swap(fstype):
         yield Problem("filesystem", "error", f"no kernel swaps to a file on {fstype}")
+    elif is_read_only and not _is_by_zram(line, system):
+        yield Problem("read-only", "warning", "its filesystem is read-only: no kernel swaps to a file there")
 
 
 def _is_below(path: str, directory: str) -> bool:

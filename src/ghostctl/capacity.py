@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import kernel, zswap
+from . import fstab, kernel, zswap
 from .errors import Error
 from .mmstat import read_mm_stat
 from .report import describe, quote, trace
@@ -360,6 +360,15 @@ def overcommitted(
         return None if declared <= target else fitting(target * ghost.size // declared)
 
     return [Overcommitted(ghost, kept[ghost], limit, share(ghost)) for ghost in ghosts]
+
+
+USUAL_PRIORITY = 100
+
+
+def priority_above(areas: Iterable[Area]) -> int:
+    """A priority that has a ghost used before these areas; what the kernel chose is negative."""
+    top = max((area.prio for area in areas), default=-1)
+    return USUAL_PRIORITY if top < 0 else min(top + 1, fstab.LARGEST_PRIORITY)
 
 
 class Broken(NamedTuple):

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-from . import backends, capacity, fstab, generator, kernel, lookup, plan, sizes, zswap
+from . import backends, capacity, fstab, fstabedit, generator, kernel, lookup, plan, sizes, zswap
 from .areas import Active
 from .errors import Error, NotAGhost, SizeError
 from .machine import Ghost, Machine
@@ -193,8 +193,8 @@ def _inactive(machine: Machine) -> Iterator[capacity.Held]:
 
 def _priority_to_be(machine: Machine, path: str) -> int:
     """That of its line in fstab, or the one to make it active with."""
-    line = machine.line_of(path)
-    prio = fstab.priority(line.option("pri") or "") if line is not None else None
+    declared = machine.declared(path)
+    prio = declared.priority if declared is not None else None
     return plan.priority(None, machine.areas) if prio is None or prio < 0 else prio
 
 
@@ -242,34 +242,20 @@ def _check_size(machine: Machine) -> Iterator[Finding]:
 def _edit_size(machine: Machine, one: capacity.Broken) -> list[str]:
     """What has fstab declare the same."""
     path, size = one.held.ghost, one.found.share
-    line = machine.line_of(path) if path is not None else None
-    if path is None or line is None:
+    declared = machine.declared(path) if path is not None else None
+    if path is None or declared is None:
         return []
-    edits = []
-    if size and line.option("x-ghost.size"):
-        edits += _edit_fstab(path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={size >> 20}M")
+    changes = []
+    if size and declared.size is not None:
+        changes.append(f"x-ghost.size={size >> 20}M")
     if one.limit:
-        option = f"x-ghost.memory-limit={one.limit >> 20}M"
-        if line.has_option("x-ghost.memory-limit"):
-            edits += _edit_fstab(path, r"x-ghost\.memory-limit=[^,[:space:]]*", option)
-        else:
-            edits += _edit_fstab(path, _OPTIONS, rf"\1{option},")
-    return edits
+        changes.append(f"x-ghost.memory-limit={one.limit >> 20}M")
+    return _edit_fstab(path, *changes) if changes else []
 
 
-_OPTIONS = r"\([[:space:]]swap[[:space:]]\{1,\}\)"
-"""What stands before the options of a line, for sed."""
-
-
-def _edit_fstab(path: str, pattern: str, replacement: str) -> list[str]:
+def _edit_fstab(path: str, *changes: str) -> list[str]:
     """The command; none for a name that no terminal shows as it is."""
-    if not path.isprintable():
-        return []
-    name = fstab.encode(path).decode("utf-8", "surrogateescape")
-    # the text is a pattern of sed, in which | stands for nothing
-    literal = "".join(f"\\{char}" if char in ".*^$[]\\|" else char for char in name)
-    script = f"\\|^[[:space:]]*{literal}[[:space:]]|s|{pattern}|{replacement}|"
-    return [f"sed -i {shlex.quote(script)} /{fstab.PATH.lstrip('/')}"]
+    return [fstabedit.set_command(path, changes)] if path.isprintable() else []
 
 
 def _check_slots(machine: Machine) -> Iterator[Finding]:
@@ -336,13 +322,13 @@ def _fix_file(machine: Machine, ghost: Ghost, problem: str) -> str:
         return f"chown root: {quoted}"
     if problem == "hibernation":
         return ""
-    line = machine.line_of(path)
-    size = line.option("x-ghost.size") if line else None
+    declared = machine.declared(path)
+    size = declared.size if declared is not None else None
     if ghost.header is None:
         # whatever it is, it is not thrown away
         away = path.replace(f"{lookup.GHOST_DIRECTORY}/", f"{os.path.dirname(lookup.GHOST_DIRECTORY)}/", 1)
         move = f"mv -n {quoted} {shlex.quote(away + '.old')}"
-        return f"{move} && {_make(machine, path, size)}" if line else move
+        return f"{move} && {_make(machine, path, size)}" if declared is not None else move
     if ghost.header.pages >= sizes.MIN_PAGES:
         size = str(ghost.header.size)
     if problem == "filesystem":
@@ -371,16 +357,15 @@ def _check_active(machine: Machine) -> Iterator[Finding]:
 def _on(machine: Machine) -> tuple[str, ...]:
     """The commands that make the ghost of the machine active."""
     path = machine.example
-    quoted, line = shlex.quote(path), machine.line_of(path)
+    quoted, declared = shlex.quote(path), machine.declared(path)
     options, before = [], []
     if machine.interfaces.has_ghosts is False:
-        given = line.option("x-ghost.memory-limit") if line is not None else None
-        compressor = line.option("x-ghost.compressor") if line is not None else None
-        limit = (_size_in(given) if given else None) or capacity.zram_limit(None, machine.memory)
+        given = declared.memory_limit if declared is not None else None
+        limit = given or capacity.zram_limit(None, machine.memory)
         size = next((ghost.header.size for ghost in machine.ghosts if ghost.header), limit)
         options.append("--fallback zram")
-        if compressor:
-            options.append(f"--compressor {shlex.quote(compressor)}")
+        if declared is not None and declared.compressor:
+            options.append(f"--compressor {shlex.quote(declared.compressor)}")
         options.append(f"--memory-limit {capacity.whole(min(size, limit)) >> 20}M")
         if size > limit:
             before.append(f"ghostctl resize {quoted} {limit >> 20}M")
@@ -388,14 +373,6 @@ def _on(machine: Machine) -> tuple[str, ...]:
             before.append(capacity.DISABLE_ZSWAP)
     options.append(f"-p {_priority_to_be(machine, path)}")
     return (*before, " ".join(("ghostctl on", *options, quoted)))
-
-
-def _size_in(text: str) -> int | None:
-    """Bytes of a size in fstab; None for what makes no sense, which another check says."""
-    try:
-        return sizes.parse(text)
-    except SizeError:
-        return None
 
 
 def _check_priority(machine: Machine) -> Iterator[Finding]:
@@ -452,13 +429,10 @@ def _raise(machine: Machine, ghost: Active, above: list[Area]) -> Iterator[str]:
         return
     # -1 would leave it to the kernel again
     higher = max(0, *(other.prio + 1 for other in above))
-    if higher <= plan.LARGEST_PRIORITY:
+    if higher <= fstab.LARGEST_PRIORITY:
         yield from capacity.again(held, ghost.ghost, higher, None, None)
-        line = machine.line_of(ghost.ghost)
-        if line is not None and line.option("pri"):
-            yield from _edit_fstab(ghost.ghost, "pri=-*[0-9]*", f"pri={higher}")
-        elif line is not None:
-            yield from _edit_fstab(ghost.ghost, _OPTIONS, rf"\1pri={higher},")
+        if machine.line_of(ghost.ghost) is not None:
+            yield from _edit_fstab(ghost.ghost, f"pri={higher}")
         return
     for other in above:
         quoted = shlex.quote(other.name)
@@ -473,6 +447,10 @@ def _check_fstab(machine: Machine) -> Iterator[Finding]:
         for finding in _check_line(machine, line):
             found = True
             yield finding
+    for line in machine.lines:
+        for words in fstab.misplaced(line) if line not in lines else ():
+            found = True
+            yield Finding("WARN", f"line {line.number}: {words}")
     if not found:
         yield Finding("OK", f"{_count(len(lines), 'line')} for ghosts")
 
@@ -486,21 +464,23 @@ def _check_line(machine: Machine, line: fstab.Line) -> Iterator[Finding]:
     where = f"line {line.number}, {path}"
     size = line.option("x-ghost.size")
     try:
+        declared = fstab.declare(line)
         if fstab.declares_ghost(line):
-            generator.units(line, fstab.PATH, "ghostctl")
+            generator.boot_path(line)
+        for words in declared.warnings:
+            yield Finding("WARN", f"{where}: {words}")
     except SizeError as error:
         size = _good_size(machine)
-        edit = _edit_fstab(path, r"x-ghost\.size=[^,[:space:]]*", f"x-ghost.size={size}")
-        yield Finding("FAIL", f"{where}: {error.what}", tuple(edit))
-    except generator.LineError as error:
+        yield Finding("FAIL", f"{where}: {error.what}", tuple(_edit_fstab(path, f"x-ghost.size={size}")))
+    except fstab.LineError as error:
         yield Finding("FAIL", f"{where}: {error.what}")
     if path.startswith("/"):
         yield from _check_path(machine, path, where, size)
     if line.has_option("x-systemd.makefs"):
-        edit = _edit_fstab(path, "x-systemd.makefs,*", "")
+        edit = _edit_fstab(path, "x-systemd.makefs=")
         yield Finding("FAIL", f"{where}: systemd refuses x-systemd.makefs of a file", tuple(edit))
     if not line.has_option("nofail") and not line.has_option("noauto"):
-        edit = _edit_fstab(path, _OPTIONS, r"\1nofail,")
+        edit = _edit_fstab(path, "nofail")
         yield Finding(
             "WARN", f"{where}: no nofail, so a kernel without ghost swap fails the boot", tuple(edit)
         )

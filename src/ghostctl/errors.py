@@ -64,7 +64,11 @@ class Denied(Error):
     status = PERMISSION
 
 
-class Unsupported(Error):
+class Refused(Error):
+    """A backend that cannot activate a ghost as things are; another one may."""
+
+
+class Unsupported(Refused):
     """The running kernel does not offer what was asked for."""
 
     status = UNSUPPORTED

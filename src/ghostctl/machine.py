@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import areas, backends, capacity, fstab, ghostfile, kernel, lookup, report, sizes, swaps, zswap
 from .areas import Active
-from .errors import Error
+from .errors import Error, UsageError
 from .swaps import Area
 
 if TYPE_CHECKING:
@@ -174,6 +174,14 @@ class Machine:
     def line_of(self, path: str) -> fstab.Line | None:
         """The line of fstab that names a file."""
         return next((line for line in fstab.iter_swap(self.lines) if line.spec == path), None)
+
+    def declared(self, path: str) -> fstab.Declaration | None:
+        """What that line declares: nothing, when it makes no sense; None when there is no line."""
+        line = self.line_of(path)
+        try:
+            return fstab.declare(line) if line is not None else None
+        except UsageError:
+            return fstab.Declaration(())
 
     @cached_property
     def held(self) -> list[capacity.Held]:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _PERCENTS = (20, 35, 50)
 _ALTERNATIVES = 2
-_PRIORITY = 100
-LARGEST_PRIORITY = 32767
 
 
 class Ratio(NamedTuple):
@@ -222,9 +220,7 @@ def priority(own: Area | None, others: Iterable[Area]) -> int:
     taken = [area.prio for area in others if area.is_ordinary]
     if own is not None and own.prio >= 0 and own.prio > max(taken, default=-1):
         return own.prio
-    # what the kernel chose is negative
-    top = max((area.prio for area in others), default=-1)
-    return _PRIORITY if top < 0 else min(top + 1, LARGEST_PRIORITY)
+    return capacity.priority_above(others)
 
 
 def commands(now: Now, chosen: Alternative, prio: int) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+from ghostctl import labels
 from ghostctl.cli import OutputError, Terminated, catch_signals, loops, options, program
 from ghostctl.errors import Busy, Error, NotFound, UsageError
 
@@ -208,13 +209,13 @@ def test_a_value_that_is_refused(command: click.Command, args: list[str], named:
     ],
 )
 def test_labels(text: str, data: bytes) -> None:
-    assert options.label(text) == data
+    assert labels.parse_label(text) == data
 
 
 @pytest.mark.parametrize("text", ["a\tb", "\x1b", "gr\udcfcn", "\u2028"])
 def test_labels_that_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="label"):
-        options.label(text)
+        labels.parse_label(text)
 
 
 def test_a_path_is_not_looked_up() -> None:

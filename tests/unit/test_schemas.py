@@ -208,7 +208,7 @@ def test_fstab(ghost: Path, tmp_path: Path) -> None:
     fstab.write_text("\n".join(lines))
     ghosts = _check("fstab-list", _output("fstab", "list", "-T", fstab))["ghosts"]
     assert [(line["line"], line["prio"], line["state"]) for line in ghosts[:1]] == [(2, 5, "ready")]
-    assert {line["name"] for line in ghosts} == {str(ghost), "relative", "/none", "LABEL=none"}
+    assert {line["name"] for line in ghosts} == {str(ghost), "relative", "/none"}
     problems = _check("fstab-check", _output("fstab", "check", "-T", fstab, statuses=(1,)))["problems"]
     assert {problem["severity"] for problem in problems} == {"error", "warning"}
 

@@ -55,8 +55,8 @@ class Backend:
     def activate(self, file: File, options: Options) -> None:
         """Makes the ghost an active area.
 
-        Raises `Unsupported` when the kernel does not offer this, `Error` and `OSError` for other refusals;
-        then nothing is left of the try, or a warning names it.
+        Raises `Unsupported` when the kernel does not offer this, `Refused` when another backend may do it,
+        `Error` and `OSError` for other failures; then nothing is left of the try, or a warning names it.
         """
         raise NotImplementedError
 

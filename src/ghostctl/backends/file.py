@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import kernel, swaps, syscalls
 from ..areas import Active
-from ..errors import Error, Unsupported
+from ..errors import Error, Refused, Unsupported
 from . import Backend, Options
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class GhostFile(Backend):
             syscalls.swapon(file.fd, file.path, syscalls.swapon_flags(options.prio, options.discard))
         except OSError as error:
             if error.errno == errno.EROFS:
-                raise Unsupported(
+                raise Refused(
                     "is on a read-only filesystem, where nothing is swapped to", path=file.path
                 ) from None
             if error.errno != errno.EINVAL:

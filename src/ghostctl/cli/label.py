@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import click
 
-from .. import areas, ghostfile, ghostwrite, output
+from .. import areas, ghostfile, ghostwrite, labels, output
 from ..report import escape
-from . import options
 from .options import Parsed, define, json_option, locate
 
 
@@ -16,10 +15,12 @@ from .options import Parsed, define, json_option, locate
 @click.option(
     "-L",
     "--label",
-    type=Parsed(options.label, "LABEL"),
+    type=Parsed(labels.parse_label, "LABEL"),
     help="New label, at most 15 bytes of UTF-8; empty removes it.",
 )
-@click.option("-U", "--uuid", type=Parsed(options.uuid, "UUID"), help="New UUID, or clear, random, time.")
+@click.option(
+    "-U", "--uuid", type=Parsed(labels.parse_uuid, "UUID"), help="New UUID, or clear, random, time."
+)
 @json_option
 def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -> None:
     """Show or change label and UUID.
@@ -35,6 +36,10 @@ def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -
             areas.refuse_active(file)
             have = ghostwrite.relabelled(file, label, uuid)
             ghostwrite.rewrite(file, have)
+        if label is not None:
+            from .. import declared
+
+            declared.warn_stale(path, have)
         if not as_json:
             return
     if as_json:

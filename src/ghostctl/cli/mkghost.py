@@ -8,9 +8,8 @@ from typing import Literal, cast
 
 import click
 
-from .. import ghostwrite, header, kernel, output, report, sizes
+from .. import ghostwrite, header, kernel, labels, output, report, sizes
 from ..errors import UsageError
-from . import options
 from .options import Parsed, define, json_option
 
 _SLOT_MEMORY_SHARE = 10
@@ -33,9 +32,11 @@ def _page_size(text: str) -> int:
     required=True,
     help="Size that the area declares: 16G, 50%, ram/2 …",
 )
-@click.option("-L", "--label", type=Parsed(options.label, "LABEL"), help="Label, at most 15 bytes of UTF-8.")
 @click.option(
-    "-U", "--uuid", type=Parsed(options.uuid, "UUID"), help="UUID, or clear, random (default), time."
+    "-L", "--label", type=Parsed(labels.parse_label, "LABEL"), help="Label, at most 15 bytes of UTF-8."
+)
+@click.option(
+    "-U", "--uuid", type=Parsed(labels.parse_uuid, "UUID"), help="UUID, or clear, random (default), time."
 )
 @click.option(
     "-p",
@@ -85,7 +86,7 @@ def command(
     new = header.ghost(
         sizes.to_pages(size, page_size),
         page_size,
-        uuid=uuid if uuid is not None else options.uuid("random"),
+        uuid=uuid if uuid is not None else labels.parse_uuid("random"),
         label=label or b"",
         byteorder=byteorder,
         bare=bare,

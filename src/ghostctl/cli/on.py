@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import click
 
-from .. import activation, areas, backends, fstab, lookup, report, sizes
-from ..errors import Error, NotFound, Unsupported, UsageError
+from .. import activation, areas, backends, declared, fstab, lookup, report, sizes
+from ..errors import Error, NotFound, UsageError
 from ..syscalls import DISCARD_FLAGS
 from .loops import each, every
 from .options import Parsed, area_specs, define
@@ -31,37 +31,6 @@ def _priority(text: str) -> int:
     raise UsageError(
         f"invalid priority {text!r}", hint="priorities are -1 to 32767; -1 is the kernel's choice"
     )
-
-
-def _discard(text: str | None) -> str:
-    if text is None:
-        return "all"
-    if text not in DISCARD_FLAGS:
-        raise UsageError(f"unknown discard policy {text!r}", hint="policies are once and pages")
-    return text
-
-
-def _with_options(
-    request: activation.Request, options: list[tuple[str, str | None]]
-) -> tuple[activation.Request, bool]:
-    """The request with what fstab options say, and whether they say nofail."""
-    nofail = False
-    for key, value in options:
-        if key == "pri" and value is not None:
-            request = request._replace(options=request.options._replace(prio=_priority(value)))
-        elif key == "discard":
-            request = request._replace(options=request.options._replace(discard=_discard(value)))
-        elif key == "nofail":
-            nofail = True
-        elif key == "x-ghost.fallback" and value not in (None, "", "skip"):
-            request = request._replace(fallback=_backends(str(value)))
-        elif key == "x-ghost.compressor" and value:
-            request = request._replace(options=request.options._replace(compressor=value))
-        elif key == "x-ghost.memory-limit" and value:
-            request = request._replace(options=request.options._replace(memory_limit=sizes.parse(value)))
-        elif key == "x-ghost.zswap":
-            request = request._replace(enable_zswap=True)
-    return request, nofail
 
 
 _SHORT_DISCARD = re.compile("-([aefhqv]*)d=?(.*)", re.DOTALL)
@@ -117,6 +86,7 @@ def _discard_option(arg: str) -> Iterator[str]:
     metavar="PATH",
     help="Read this file instead of /etc/fstab.",
 )
+@click.option("--if-needed", is_flag=True, help="Do nothing when it is active already.")
 @click.option("-f", "--fixpgsz", is_flag=True, help="Rewrite a ghost that was made for another page size.")
 @click.option(
     "--backend",
@@ -143,6 +113,7 @@ def command(
     optstring: str,
     ifexists: bool,
     fstab_path: str,
+    if_needed: bool,
     fixpgsz: bool,
     backend: str,
     fallback: tuple[str, ...] | None,
@@ -165,12 +136,19 @@ def command(
         force,
         enable_zswap,
         fixpgsz,
+        if_needed or every_ghost,
     )
-    request, nofail = _with_options(request, fstab.split_options(optstring))
+    given = fstab.Declaration(fstab.split_options(optstring))
+    for words in given.warnings:
+        report.warn(None, f"--options: {words}")
+    request = request.declared(given)
+
+    def one_line(line: fstab.Line) -> None:
+        declaration = declared.read(line, fstab_path)
+        declared.activate(line, declaration, request, fstab_path, pass_over=ifexists)
+
     if every_ghost:
-        return every(
-            _lines(fstab_path), lambda line: activate_line(line, request, fstab_path, pass_over=ifexists)
-        )
+        return every(declared.pending(fstab_path), one_line)
     actives = areas.read()
 
     def one(spec: str) -> None:
@@ -179,54 +157,13 @@ def command(
             path = lookup.resolve(spec, actives, fstab_path)
             activation.activate(path, request)
         except (FileNotFoundError, NotFound):
-            if not (ifexists or nofail):
+            if not (ifexists or given.nofail):
                 raise
             report.trace(f"{path}: does not exist, passed over")
             return
         _warn_priority(path, request, fstab_path)
 
     return each(specs, one)
-
-
-def _lines(path: str) -> list[fstab.Line]:
-    """fstab's swap lines that are ghosts and not active, without noauto."""
-    actives = areas.read()
-    lines = []
-    for line in fstab.iter_swap(fstab.read(path)):
-        if line.has_option("noauto"):
-            continue
-        try:
-            if not lookup.is_ghost(line, actives, path):
-                continue
-            areas.find(str(line.spec), actives, path)
-        except Error:
-            # not active, or the activation will say what is wrong
-            lines.append(line)
-        else:
-            report.trace(f"{line.spec}: is already active")
-    return lines
-
-
-def activate_line(
-    line: fstab.Line, request: activation.Request, fstab_path: str, *, pass_over: bool = False
-) -> None:
-    """Activates what a line of fstab names, with its options; `pass_over` is for what does not exist."""
-    try:
-        request, nofail = _with_options(request, line.options)
-    except UsageError as error:
-        error.path = f"{fstab_path}:{line.number}"
-        raise
-    try:
-        path = lookup.resolve(str(line.spec), areas.read(), fstab_path)
-        activation.activate(path, request)
-    except (FileNotFoundError, NotFound):
-        if not (nofail or pass_over):
-            raise
-        report.trace(f"{line.spec}: does not exist, passed over")
-    except Unsupported as error:
-        if line.option("x-ghost.fallback") != "skip":
-            raise
-        report.warn(line.spec, f"skipped: {error.what}")
 
 
 def _warn_priority(path: str, request: activation.Request, fstab_path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from .. import ghostfile, ghostwrite, output, report, sizes
+from .. import declared, ghostfile, ghostwrite, output, report, sizes
 from .. import resize as resizing
 from .options import Parsed, define, json_option, locate
 from .progress import taking_down
@@ -30,6 +30,8 @@ def command(spec: str, size: int, cycle: bool, as_json: bool) -> None:
     with ghostfile.look(path, write=True) if cycle else ghostwrite.opened(path) as file:
         done = resizing.resize(file, size, taking_down if cycle else None)
     have, active = done.header, done.active
+    if done.changed:
+        declared.warn_stale(path, have)
     if as_json:
         document = {
             "file": path,

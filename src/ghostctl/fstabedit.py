@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Lines of ghosts in fstab: added, changed and removed, without touching any other byte of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from . import atomic, fstab, lookup
+from .errors import Busy, Error, NotAGhost, NotFound, UsageError
+from .fstab import Line
+from .report import quote
+
+Options = list[tuple[str, str | None]]
+
+_FLAGS = ("nofail", "noauto", "discard", "x-ghost.zswap")
+_VALUED = ("pri", "discard", *(f"{fstab.GHOST_PREFIX}{name}" for name in fstab.OPTIONS if name != "zswap"))
+_MEANINGLESS = ("defaults", "sw")
+
+
+class Edit(NamedTuple):
+    """What an edit has done, or would do."""
+
+    lines: list[Line]
+    """Those that it is about, as they are afterwards; as they were, when they were removed."""
+    changed: bool
+    before: bytes = b""
+    """All of fstab, as it was."""
+
+
+class Change(NamedTuple):
+    """What becomes of one option of a line."""
+
+    key: str
+    value: str | None = None
+    is_removed: bool = False
+
+
+def set_command(file: str, changes: Iterable[str], fstab_path: str = fstab.PATH) -> str:
+    """The command that makes the changes, for a hint."""
+    return command("set", fstab_path, file, *changes)
+
+
+def command(action: str, fstab_path: str, *words: str) -> str:
+    """A command on this fstab, for a hint."""
+    where = [] if fstab_path == fstab.PATH else ["-T", quote(fstab_path)]
+    return " ".join(["ghostctl", "fstab", action, *where, *map(shlex.quote, words)])
+
+
+def parse_change(text: str) -> Change:
+    """``KEY=VALUE`` sets an option, ``KEY`` a flag; ``KEY=`` and, of flags, ``KEY=no`` remove it.
+
+    Of an option of ghostctl, ``x-ghost.`` may be left out. Raises `UsageError`.
+    """
+    key, equals, value = text.partition("=")
+    if key in fstab.OPTIONS:
+        key = f"{fstab.GHOST_PREFIX}{key}"
+    if equals and not value:
+        return Change(key, is_removed=True)
+    if key not in _FLAGS and key not in _VALUED and not key.startswith("x-systemd."):
+        names = (*_FLAGS, *(name.removeprefix(fstab.GHOST_PREFIX) for name in _VALUED if name != "discard"))
+        raise UsageError(f"no option is called {key!r}", hint=f"options are {', '.join(names)}")
+    if key in _FLAGS and value in ("", "yes", "no"):
+        return Change(key, is_removed=value == "no")
+    if not value and key in _VALUED:
+        raise UsageError(f"{key} needs a value")
+    if key not in _VALUED and key in _FLAGS:
+        raise UsageError(f"{key} takes no value but yes and no")
+    if key == "pri" and fstab.priority(value) is None:
+        raise UsageError(f"invalid priority {value!r}", hint="priorities are -1 to 32767")
+    if key == "discard" and value not in ("once", "pages"):
+        raise UsageError(f"unknown discard policy {value!r}", hint="policies are once and pages")
+    return Change(key, value.replace(" ", "") if key.endswith(("size", "limit")) else value or None)
+
+
+def add(fstab_path: str, file: str, options: Options, *, dry_run: bool = False) -> Edit:
+    """Adds a line for a ghost; nothing changes when there is one that says the same.
+
+    Raises `Busy` when its line says something else, `UsageError` and `OSError`.
+    """
+    raw = fstab.format_swap(file, options)
+    new = Line(raw)
+    if new.options != options:
+        raise UsageError('fstab cannot hold a value with "', path=file)
+    found: list[Line] = []
+    before: list[bytes] = []
+
+    def change(data: bytes) -> bytes:
+        old = next((old for old in fstab.iter_swap(fstab.parse(data)) if fstab.is_for(old, file)), None)
+        found[:] = [old or new]
+        before[:] = [data]
+        if old is None:
+            return fstab.append(data, raw)
+        if changes := _differences(old.options, options):
+            raise Busy(
+                f"is in line {old.number} of {fstab_path}",
+                path=file,
+                hint=set_command(str(old.spec), changes, fstab_path),
+            )
+        return data
+
+    changed = _edit(fstab_path, change, dry_run)
+    return Edit(found, changed, before[0])
+
+
+def _differences(old: Options, new: Options) -> list[str]:
+    """The changes that make the old options say what the new ones do."""
+    changes = [key if value is None else f"{key}={value}" for key, value in new if (key, value) not in old]
+    kept = {key for key, _ in new}
+    known = {key for key, _ in old if key in (*_FLAGS, *_VALUED)}
+    changes += [f"{key}=" for key, _ in old if key in known - kept]
+    return [change for change in changes if change not in _MEANINGLESS]
+
+
+def change(fstab_path: str, file: str, changes: Sequence[Change], *, dry_run: bool = False) -> Edit:
+    """Changes options of the line of a ghost, in their places; the other options stay as they are written.
+
+    Raises `NotFound`, `NotAGhost`, `Error` when fstab has several lines for it, `LineError`, `SizeError` when
+    the new line would declare no ghost, `OSError`.
+    """
+    found: list[Line] = []
+
+    def edit(data: bytes) -> bytes:
+        lines = fstab.parse(data)
+        named = _lines_of(lines, file, fstab_path)
+        if len(named) > 1:
+            numbers = " and ".join(str(line.number) for line in named)
+            raise Error(f"lines {numbers} of {fstab_path} are for it: remove all but one", path=file)
+        new = _changed(named[0], changes)
+        fstab.declare(new)
+        found[:] = [new]
+        return b"".join(new.raw if line is named[0] else line.raw for line in lines)
+
+    return Edit(found, _edit(fstab_path, edit, dry_run))
+
+
+def _lines_of(lines: Sequence[Line], file: str, fstab_path: str) -> list[Line]:
+    """The lines of a ghost. Raises `NotFound`, `NotAGhost`."""
+    named = [line for line in fstab.iter_swap(lines) if fstab.is_for(line, file)]
+    if not named:
+        raise NotFound(f"no swap line of {fstab_path} names it", path=file)
+    ghosts = [line for line in named if lookup.is_ghost(line, (), fstab_path)]
+    if not ghosts:
+        raise NotAGhost(f"line {named[0].number} of {fstab_path} is not for a ghost", path=file)
+    return ghosts
+
+
+def _changed(line: Line, changes: Sequence[Change]) -> Line:
+    """The line with other options. Raises `Error` for one whose options cannot be told apart as written."""
+    body = line.raw.rstrip(b" \t\r\n")
+    parts = re.split(rb"([ \t]+)", body.lstrip(b" \t"))
+    text = os.fsdecode(parts[6]) if len(parts) > 6 else ""
+    words = [word for word in fstab.option_words(text) if word]
+    wanted = Line(line.raw).options if text else []
+    if [fstab.split_option(fstab.decode(word)) for word in words] != wanted:
+        raise Error("its options have escapes that cannot be edited", path=line.spec)
+    for one in changes:
+        new = (
+            None
+            if one.is_removed
+            else fstab.encode(fstab.option_word(one.key, one.value)).decode("utf-8", "surrogateescape")
+        )
+        at = [i for i, word in enumerate(words) if fstab.split_option(fstab.decode(word))[0] == one.key]
+        if new is not None and at:
+            words[at[0]] = new
+        elif new is not None:
+            words.append(new)
+        for i in reversed(at[1:] if new is not None else at):
+            del words[i]
+    field = os.fsencode(",".join(words) or "defaults")
+    if len(parts) > 6:
+        parts[6] = field
+    else:
+        parts += [b" ", field]
+    indent = body[: len(body) - len(body.lstrip(b" \t"))]
+    made = Line(indent + b"".join(parts) + line.raw[len(body) :], line.number)
+    if made.spec != line.spec or not fstab.is_swap(made):
+        raise Error("cannot be edited", path=line.spec)
+    return made
+
+
+def remove(fstab_path: str, file: str, *, dry_run: bool = False) -> Edit:
+    """Removes the lines of a ghost. Raises `NotFound`, `NotAGhost`, `OSError`."""
+    removed: list[Line] = []
+
+    def change(data: bytes) -> bytes:
+        lines = fstab.parse(data)
+        removed[:] = _lines_of(lines, file, fstab_path)
+        return b"".join(line.raw for line in lines if line not in removed)
+
+    return Edit(removed, _edit(fstab_path, change, dry_run))
+
+
+def take_back(fstab_path: str, edit: Edit) -> None:
+    """Removes the line that `add` has just added. Raises `OSError`."""
+
+    def change(data: bytes) -> bytes:
+        head, _, tail = data.rpartition(edit.lines[0].raw)
+        # the last line got an ending for it
+        return edit.before if head + tail == edit.before + b"\n" else head + tail
+
+    atomic.edit(fstab_path, change)
+
+
+def _edit(fstab_path: str, change: Callable[[bytes], bytes], dry_run: bool) -> bool:
+    if not dry_run:
+        return atomic.edit(fstab_path, change)
+    try:
+        data = b"".join(line.raw for line in fstab.read(fstab_path))
+    except FileNotFoundError:
+        data = b""
+    return change(data) != data
