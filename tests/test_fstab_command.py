@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from machine import ghostctl, require, run
+from machine import GHOSTCTL, ghostctl, require, run, run_hint
 from zramdevices import make_ghost
 
 from ghostctl import backends, kernel, sizes
@@ -498,3 +499,219 @@ def test_what_plan_proposes_fits_its_pool(fstab: Path) -> None:
         size = f"{document['chosen']['size'] >> 20}M"
         fstab.write_text(fstab.read_text().replace(f"x-ghost.size={size}", "x-ghost.size=8T"))
         assert check(fstab)["pool"]["hint"].endswith(f"x-ghost.memory-limit={size} x-ghost.size={size}")
+
+
+def test_set(fstab: Path, ghost: Path) -> None:
+    assert add(fstab, "-s", "1G", "-p", "3", "--nofail", ghost).returncode == 0
+    fstab.chmod(0o600)
+    words = ("fstab", "set", "-T", fstab, ghost, "size=2G", "pri=", "zswap")
+    before = state(fstab)
+    planned = ghostctl(*words, "-n", "--json")
+    assert state(fstab) == before
+    done = ghostctl(*words, "--json")
+    line = f"{ghost} none swap defaults,nofail,x-ghost.size=2G,x-ghost.zswap 0 0"
+    assert json.loads(done.stdout) == {
+        "fstab": str(fstab),
+        "lines": [line],
+        "changed": True,
+        "dry_run": False,
+    }
+    assert json.loads(planned.stdout) == json.loads(done.stdout) | {"dry_run": True}
+    assert fstab.read_bytes() == ODD + b"\n" + line.encode() + b"\n"
+    assert fstab.stat().st_mode & 0o7777 == 0o600
+    before = state(fstab)
+    again = ghostctl(*words)
+    assert (again.returncode, again.stdout, again.stderr) == (0, line + "\n", "")
+    assert state(fstab) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "why"),
+    [
+        (["/dup", "nofail"], 3, "is not for a ghost"),
+        (["/none", "nofail"], 3, "no swap line"),
+        (["{ghost}", "size=lots"], 2, "invalid size"),
+        (["{ghost}", "szie=1G"], 2, "fstab set: invalid value for 'KEY[=VALUE]...': no option is called 'szie'"),
+        (["{ghost}"], 2, "missing argument"),
+    ],
+)
+def test_set_that_cannot_be(fstab: Path, ghost: Path, args: list[str], status: int, why: str) -> None:
+    assert add(fstab, "-s", "1G", "--nofail", ghost).returncode == 0
+    before = state(fstab)
+    done = ghostctl("fstab", "set", "-T", fstab, *(word.format(ghost=ghost) for word in args))
+    assert (done.returncode, done.stdout) == (status, "")
+    assert why in done.stderr
+    assert state(fstab) == before
+
+
+def test_json_of_edits(fstab: Path, ghost: Path) -> None:
+    words = ("-s", "1M", "--nofail", "--json", ghost)
+    line = f"{ghost} none swap defaults,nofail,x-ghost.size=1M 0 0"
+    document = {"fstab": str(fstab), "lines": [line], "changed": True, "dry_run": False}
+    for expected in (document, document | {"changed": False}):
+        done = add(fstab, *words)
+        assert json.loads(done.stdout) == expected
+        jsonschema.validate(expected, schema("fstab-add"), jsonschema.Draft202012Validator)
+    for changed in (True, False):
+        done = ghostctl("fstab", "ensure", "--json", "-T", fstab, ghost)
+        made = {"file": str(ghost), "changed": changed, "error": None}
+        assert json.loads(done.stdout) == {"fstab": str(fstab), "ghosts": [made], "changed": changed}
+    done = ghostctl("fstab", "remove", "--json", "-T", fstab, ghost)
+    assert json.loads(done.stdout) == document
+    ghost.write_text("a letter\n")
+    fstab.write_text(f"{ghost} none swap x-ghost.size=1M\n")
+    done = ghostctl("fstab", "ensure", "--json", "-T", fstab)
+    assert done.returncode == 1
+    (failed,) = json.loads(done.stdout)["ghosts"]
+    assert (failed["changed"], failed["error"]) == (False, f"{ghost}: exists: it is a text file")
+
+
+def test_the_hint_for_a_line_that_says_something_else(fstab: Path, ghost: Path) -> None:
+    assert add(fstab, "-s", "1G", "-p", "7", "--zswap", ghost).returncode == 0
+    done = add(fstab, "-s", "2G", "--nofail", ghost)
+    assert done.returncode == 6
+    (hint,) = (line.partition("hint: ")[2] for line in done.stderr.splitlines() if "hint: " in line)
+    assert f" -T {fstab} " in hint
+    run_hint(hint, fstab)
+    before = state(fstab)
+    assert add(fstab, "-s", "2G", "--nofail", ghost).returncode == 0
+    assert state(fstab) == before
+
+
+@pytest.mark.parametrize(
+    ("id", "options", "before"),
+    [
+        ("nofail", "pri=1,x-ghost.size=1M", ""),
+        ("makefs", "x-ghost.size=1M,x-systemd.makefs", ""),
+        ("priority", "x-ghost.size=1M", ""),
+        ("priority", "pri=3,x-ghost.size=1M", "/other none swap pri=5\n"),
+        ("priority", "pri=3,x-ghost.size=1M", "/other none swap pri=3\n"),
+        ("zswap", "x-ghost.size=1M", ""),
+        ("kernel", "x-ghost.size=1M", ""),
+        ("missing", "x-ghost.size=1M", ""),
+        ("pool", "pri=9,x-ghost.size=1T,x-ghost.fallback=zram", "/other none swap pri=3\n"),
+        ("link", "pri=9,nofail,x-ghost.size=1M,x-ghost.label=two\\040words,x-ghost.fallback=skip", ""),
+        ("directory", "x-ghost.size=1M", ""),
+    ],
+)
+def test_hints_can_be_pasted(fstab: Path, ghost: Path, id: str, options: str, before: str) -> None:  # noqa: A002
+    """Each is a command, on the fstab in use, after which the problem is gone."""
+    path = ghost
+    if id == "link":
+        link = ghost.parent / "a link"
+        link.symlink_to(ghost.parent)
+        path = link / ghost.name
+    if id == "directory":
+        path = ghost.parent / "two words" / "ghost"
+    if id in ("kernel", "pool") and (
+        kernel.may_have_ghosts() is not False or backends.get("zram").unavailable()
+    ):
+        pytest.skip("this kernel may have ghosts, or has no zram")
+    name = str(path).replace(" ", "\\040")
+    fstab.write_text(f"# {id}\n{before}{name} none swap {options} 0 0\n")
+    found = check(fstab)
+    if id == "zswap" and id not in found:
+        pytest.skip("zswap is on")
+    assert found[id]["hint"]
+    run_hint(found[id]["hint"], fstab)
+    assert id not in check(fstab)
+    assert fstab.read_text().startswith(f"# {id}\n{before}")
+
+
+def test_a_ghost_behind_a_link(fstab: Path, ghost: Path) -> None:
+    """The kernel, and with it systemd, knows the area by the path without it."""
+    link = ghost.parent / "link"
+    link.symlink_to(".")
+    done = add(fstab, "-s", "1M", "--nofail", link / ghost.name)
+    assert done.returncode == 0
+    assert f"the line is for {ghost}" in done.stderr
+    assert done.stdout.startswith(f"{ghost} none swap ")
+    # by either path it is this line
+    assert ghostctl("fstab", "set", "-T", fstab, link / ghost.name, "pri=3").returncode == 0
+    fstab.write_text(
+        f"{ghost} none swap nofail,x-ghost.size=1M\n{link}/{ghost.name} none swap nofail,x-ghost.size=2M\n"
+    )
+    assert check(fstab)["duplicate"]["line"] == 2
+    assert ghostctl("fstab", "ensure", "-T", fstab).returncode == 1
+
+
+def test_add_warns_of_a_directory_that_is_not_there(fstab: Path, ghost: Path) -> None:
+    missing = ghost.parent / "missing"
+    done = add(fstab, "-s", "1M", "--nofail", missing / "ghost")
+    assert done.returncode == 0
+    assert f"its directory is missing: {missing}" in done.stderr
+    assert f"hint: mkdir -p -m 700 {missing}" in done.stderr
+    # the usual place is made along with the ghost
+    assert "directory" not in add(fstab, "-s", "1M", "--nofail", "/var/lib/ghost/test-of-add").stderr
+
+
+def test_a_full_filesystem(fstab: Path, filesystem: Callable[..., Path]) -> None:
+    directory = filesystem("ext4")
+    with open(directory / "fill", "wb", buffering=0) as file:
+        for chunk in (1 << 20, 4096, 512):
+            try:
+                while file.write(bytes(chunk)):
+                    pass
+            except OSError:
+                continue
+    fstab.write_text(f"{directory}/ghost none swap nofail,x-ghost.size=1M\n")
+    run("sync", "-f", directory)
+    assert check(fstab)["full"]["severity"] == "error"
+    (directory / "fill").unlink()
+    run("mount", "-o", "remount,ro", directory)
+    assert check(fstab)["read-only"]["severity"] == "warning"
+
+
+def test_options_of_ghosts_on_ordinary_lines(fstab: Path) -> None:
+    fstab.write_text("/dev/sdz9 none swap sw,x-ghost.size=1G 0 0\n/swapfile none swap sw,X-ghost.zswap 0 0\n")
+    done = ghostctl("fstab", "check", "-T", fstab)
+    assert done.returncode == 0
+    assert [line.split(": ")[1] for line in done.stdout.splitlines()] == ["warning", "warning"]
+    assert "line 1: /dev/sdz9 is not the path of a file" in done.stdout
+    assert "line 2: X-ghost.zswap is not an option of ghostctl" in done.stdout
+
+
+@pytest.mark.parametrize("word", ["systemd.swap=0", "systemd.swap=no", "fstab=off"])
+def test_a_command_line_that_keeps_swap_off(fstab: Path, ghost: Path, tmp_path: Path, word: str) -> None:
+    require("mount")
+    (tmp_path / "cmdline").write_text(f"root=/dev/vda {word} quiet\n")
+    fstab.write_text(f"{ghost} none swap nofail,pri=1,x-ghost.size=1M 0 0\n")
+    script = 'mount --bind "$0" /proc/cmdline; exec "$@"'
+    inside = ("unshare", "-m", "sh", "-ec", script, str(tmp_path / "cmdline"))
+    done = ghostctl("fstab", "check", "--json", "-T", fstab, prefix=inside)
+    found = {problem["id"]: problem for problem in json.loads(done.stdout)["problems"]}
+    assert done.returncode == 1
+    assert word in found["cmdline"]["message"]
+
+
+GENERATORS = "/etc/systemd/system-generators"
+
+
+@pytest.mark.parametrize(
+    ("breakage", "words"),
+    [
+        ("true", None),
+        ("sed -i 's|sys.path.insert(0, .*|sys.path.insert(0, \"/gone\")|' $G", "No module named 'ghostctl'"),
+        ("sed -i '1s|.*|#!/gone/python|' $G", "cannot be run: No such file or directory"),
+        ('sed -i \'s|main(".*")|main("/gone/ghostctl")|\' $G', "/gone/ghostctl, which is not there"),
+        ("printf '#!/bin/sh\\nexit 3\\n' >$G", "fails: exit status 3"),
+        ("printf '#!/bin/sh\\n' >$G", "makes no units for the ghosts"),
+    ],
+)
+def test_the_generator_is_tried(fstab: Path, ghost: Path, breakage: str, words: str | None) -> None:
+    """As installed for systemd on this machine, in a mount namespace of the test's own."""
+    require("mount")
+    fstab.write_text(f"{ghost} none swap nofail,pri=1,x-ghost.size=1M 0 0\n")
+    script = (
+        "mount -t tmpfs none /etc/systemd; ghostctl=$0; G=" + GENERATORS + "/ghostctl-generator\n"
+        f'"$ghostctl" -q fstab install-generator >&2\n{breakage}\nexec "$@"'
+    )
+    inside = ("unshare", "-m", "sh", "-ec", script, GHOSTCTL)
+    done = ghostctl("fstab", "check", "--json", "-T", fstab, prefix=inside)
+    problems = [one for one in json.loads(done.stdout)["problems"] if one["id"] == "generator"]
+    if words is None:
+        assert problems == []
+        return
+    (problem,) = problems
+    assert problem["severity"] == "error"
+    assert words in problem["message"]

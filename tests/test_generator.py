@@ -208,6 +208,69 @@ def test_unreadable_fstab(tmp_path: Path) -> None:
     assert process.stderr.endswith(f": {tmp_path}: Is a directory\n")
 
 
+def launched(tmp_path: Path, package: Path) -> tuple[Path, Path]:
+    """The generator as install-generator writes it, for a package, and the directory for its units."""
+    text = (Path(generator.__file__).parent / "ghostctl-generator.in").read_text()
+    for key, value in (("PYTHON", sys.executable), ("LIBDIR", package), ("GHOSTCTL", GHOSTCTL)):
+        text = text.replace(f"@{key}@", str(value))
+    path, units = tmp_path / "ghostctl-generator", tmp_path / "units"
+    path.write_text(text)
+    path.chmod(0o755)
+    units.mkdir()
+    return path, units
+
+
+def test_it_writes_nothing_but_units(source: Path, tmp_path: Path) -> None:
+    package = tmp_path / "lib"
+    files = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(generator.__file__).parent, package / "ghostctl", ignore=files)
+    before = sorted(package.rglob("*"))
+    path, units = launched(tmp_path, package)
+    run_program(path, units, source)
+    assert len(tree(units)) == 3
+    assert sorted(package.rglob("*")) == before
+
+
+def run_program(path: Path, units: Path, source: Path, *prefix: str) -> str:
+    process = subprocess.run(
+        [*prefix, path, units],
+        env={"SYSTEMD_FSTAB": str(source), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    return process.stderr
+
+
+def test_a_removed_package_is_one_line_in_the_log(source: Path, tmp_path: Path) -> None:
+    path, units = launched(tmp_path, tmp_path / "gone")
+    (line,) = run_program(path, units, source).splitlines()
+    assert f"{path}: No module named 'ghostctl': no ghosts are made; remove this file" in line
+    assert tree(units) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts in a namespace of its own")
+def test_a_packaged_generator_comes_first(source: Path, tmp_path: Path) -> None:
+    path, units = launched(tmp_path, tmp_path / "gone")
+    packaged = tmp_path / "packaged"
+    packaged.mkdir()
+    script = packaged / "ghostctl-generator"
+    script.write_text('#!/bin/sh\necho "$@" >&2\n')
+    script.chmod(0o755)
+    target = Path("/usr/lib/systemd/system-generators")
+    if not target.is_dir():
+        pytest.skip("no directory of systemd's")
+    mounted = ("unshare", "-m", "sh", "-ec", 'mount --bind "$0" "$1"; shift; exec "$@"', packaged, target)
+    assert run_program(path, units, source, *map(str, mounted)) == f"{units}\n"
+    # the packaged one itself, from the same template, does the work
+    shutil.copy(path, script)
+    text = script.read_text().replace(str(tmp_path / "gone"), str(Path(generator.__file__).parent.parent))
+    script.write_text(text)
+    assert run_program(path, units, source, *map(str, mounted)) == ""
+    assert len(tree(units)) == 3
+
+
 KEYS = st.sampled_from(
     rb"pri= discard= x-ghost.size= x-ghost.label= x-ghost.uuid= x-ghost.zswap nofail".split()
 )
@@ -308,6 +371,21 @@ def test_every_unit_belongs_to_one_of_systemd(case: Path, tmp_path: Path) -> Non
     drop_ins = {name for name in names if name.endswith(".swap.d")}
     assert {name.removesuffix(".d") for name in drop_ins} <= names
     assert len(drop_ins) == sum(name.endswith(".d") for name in os.listdir(tmp_path / "ours"))
+
+
+@needs_root
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda path: path.name)
+def test_systemd_verifies_every_tree(case: Path, tmp_path: Path) -> None:
+    process = both_generators(
+        tmp_path,
+        (case / "root/etc/fstab").read_bytes(),
+        "export SYSTEMD_UNIT_PATH=/normal:\n"
+        "for unit in normal/ghostctl-*; do\n"
+        '  [ ! -e "$unit" ] || systemd-analyze verify --man=no "$unit" 2>&1\n'
+        "done\n",
+    )
+    # systemd's own units of bad lines are not of interest
+    assert [line for line in process.stdout.splitlines() if "ghostctl" in line] == []
 
 
 BOOT = b"""\

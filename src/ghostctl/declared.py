@@ -6,7 +6,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from . import activation, areas, fstab, fstabedit, ghostwrite, header, labels, lookup, report, sizes
+from . import (
+    activation,
+    areas,
+    fstab,
+    fstabedit,
+    ghostfile,
+    ghostwrite,
+    header,
+    labels,
+    lookup,
+    report,
+    sizes,
+)
 from .areas import Active
 from .errors import Error, NotFound, Unsupported, UsageError
 from .fstab import Declaration, Line
@@ -115,13 +127,26 @@ def start(edit: Edit, path: str, fstab_path: str) -> Edit:
         request = activation.Request(if_needed=True)
         activated = activate(line, declared, request, fstab_path)
     except BaseException:
-        if edit.changed:
-            fstabedit.take_back(fstab_path, edit)
-            report.warn(path, f"could not be activated: its line in {fstab_path} was taken back")
-        if made and not existed:
-            os.unlink(path)
+        # a signal may come when it has just become active
+        if not _may_be_active(path):
+            if edit.changed:
+                fstabedit.take_back(fstab_path, edit)
+                report.warn(path, f"could not be activated: its line in {fstab_path} was taken back")
+            if made and not existed:
+                os.unlink(path)
         raise
     return edit._replace(changed=edit.changed or made or activated)
+
+
+def _may_be_active(path: str) -> bool:
+    try:
+        with ghostfile.look(path) as file:
+            return areas.active(file) is not None
+    except FileNotFoundError:
+        return False
+    except (OSError, Error) as error:
+        report.trace(report.describe(error))
+        return True
 
 
 def pending(fstab_path: str) -> list[Line]:

@@ -134,7 +134,7 @@ def split_option(word: str) -> tuple[str, str | None]:
 
 def split_options(text: str) -> list[tuple[str, str | None]]:
     """Keys and values of the comma-separated options in order, see `option_words`."""
-    return [split_option(word) for word in option_words(text) if word.replace('"', "")]
+    return [split_option(word) for word in option_words(text) if word]
 
 
 def _value_end(parts: list[str], start: int) -> int:

@@ -61,7 +61,7 @@ def parse_change(text: str) -> Change:
     if equals and not value:
         return Change(key, is_removed=True)
     if key not in _FLAGS and key not in _VALUED and not key.startswith("x-systemd."):
-        names = (*_FLAGS, *(name.removeprefix(fstab.GHOST_PREFIX) for name in _VALUED if name != "discard"))
+        names = dict.fromkeys(name.removeprefix(fstab.GHOST_PREFIX) for name in (*_VALUED, *_FLAGS))
         raise UsageError(f"no option is called {key!r}", hint=f"options are {', '.join(names)}")
     if key in _FLAGS and value in ("", "yes", "no"):
         return Change(key, is_removed=value == "no")

@@ -106,8 +106,10 @@ def through_zswap(file: ghostfile.File, request: Request, backend: backends.Back
 
 
 def test_zswap_off_is_an_error(machine: Path, file: ghostfile.File) -> None:
-    with pytest.raises(errors.Unsupported) as caught:
+    with pytest.raises(errors.Refused) as caught:
         through_zswap(file, Request())
+    # nothing that another kernel would cure: a boot must not pass over it
+    assert errors.exit_status(caught.value) == 1
     assert str(caught.value) == f"{file.path}: zswap is off, so nothing could be swapped to a ghost"
     assert "--enable-zswap" in str(caught.value.hint)
     assert zswap_is(machine) == "N"
@@ -375,7 +377,7 @@ def test_symbols_are_not_read_when_zswap_is_on(
     activation.activate(file.path, Request())
     assert not asked
     (machine / PARAMETERS / "enabled").write_text("N\n")
-    with pytest.raises(errors.Unsupported, match="zswap is off"):
+    with pytest.raises(errors.Refused, match="zswap is off"):
         activation.activate(file.path, Request())
     assert asked
 

@@ -80,7 +80,6 @@ COMMANDS = {
     "fstab-add": "fstab add -T {fstab} --nofail -s 1M {new}",
     "fstab-remove": "fstab remove -T {fstab} {old}",
     "fstab-ensure": "fstab ensure -T {fstab} {old}",
-    "fstab-probe": "fstab probe {old}",
 }
 
 NO_LIST = "/proc/swaps: /proc is not mounted"
@@ -169,7 +168,6 @@ TABLE = [
         f"status | 1 | {NO_LIST}",
         f"status-quiet | 1 | {NO_LIST}",
         f"fstab-list | 1 | {NO_LIST}",
-        f"fstab-probe | 0 | cannot tell whether this kernel takes ghosts: {NO_LIST}",
     ),
     *cells(
         "proc",
@@ -249,7 +247,6 @@ TABLE = [
         "on-area | 6 | /area: is already active",
         "off-old | 3 | /old: is not active",
         "status-ghost | 0 | | /dev/zram",
-        "fstab-probe | 0 | cannot tell whether this kernel takes ghosts & Operation not permitted",
     ),
     # nobody
     *cells(

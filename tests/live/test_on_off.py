@@ -138,9 +138,8 @@ def test_flags_of_swapon(swap_dir: Path, options: tuple[str, ...], flags: str) -
         ("-p", ""),
         ("-p", "٣"),
         ("-p", "9" * 5000),
-        ("-o", "pri=x"),
+        ("-o", "x-ghost.fallback=tape"),
         ("--discard=some",),
-        ("-o", "discard=some"),
         ("--backend", "ramdisk"),
         ("--fallback", "zram,"),
         ("-a",),
@@ -352,12 +351,13 @@ def test_what_fstab_says_wrong_is_named_by_its_line(tmp_path: Path) -> None:
     ghost, fstab = tmp_path / "ghost", tmp_path / "fstab"
     assert ghostctl("-q", "mkghost", "-s", "1M", ghost).returncode == 0
     fstab.write_text(
-        f"# \n{ghost} none swap pri={'9' * 5000} 0 0\n{ghost}2 none swap x-ghost.fallback=tape 0 0\n"
+        f"# \n{ghost} none swap nofail,x-ghost.memory-limit={'9' * 5000} 0 0\n"
+        f"{ghost}2 none swap x-ghost.fallback=tape 0 0\n"
     )
     done = ghostctl("on", "-a", "-T", fstab)
     assert done.returncode == 32
-    assert f"ghostctl: {fstab}:2: invalid priority" in done.stderr
-    assert f"ghostctl: {fstab}:3: unknown backend 'tape'" in done.stderr
+    assert f"ghostctl: {fstab}:2: invalid size" in done.stderr
+    assert f"ghostctl: {fstab}:3: x-ghost.fallback: no backend is called 'tape'" in done.stderr
 
 
 def test_the_lines_on_zswap_are_of_all_areas(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The throw-away ghost of doctor --probe and fstab probe: it comes and goes, and nothing else does."""
+"""The throw-away ghost of doctor --probe: it comes and goes, and nothing else does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import oscalls
 import pytest
-from machine import ghostctl, is_active, require, run, swap_file
+from machine import is_active, require, run, swap_file
 from zramdevices import make_ghost
 
 from ghostctl import errors, kernel, probe, swaps
@@ -97,16 +97,6 @@ def test_what_only_bears_the_name_stays(swap_dir: Path, kind: str) -> None:
     assert path.lstat() == before
     assert is_active(area)
     assert is_active(path) is (kind == "large")
-
-
-def test_by_the_command(swap_dir: Path) -> None:
-    area = swap_file(swap_dir / "area")
-    run("swapon", area)
-    (swap_dir / probe.NAME).symlink_to(area)
-    done = ghostctl("fstab", "probe", swap_dir / "ghost")
-    assert done.returncode == 0
-    assert f"{swap_dir / probe.NAME}: is in the way, and was not made by ghostctl" in done.stderr
-    assert is_active(area)
 
 
 def test_without_a_list_nothing_is_tried(swap_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

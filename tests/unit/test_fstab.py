@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghostctl import fstab
+from ghostctl import errors, fstab
 
 WORDS = st.sampled_from(
     [
@@ -178,3 +179,137 @@ def test_a_hostile_line_takes_no_time() -> None:
 )
 def test_priority(text: str, prio: int | None) -> None:
     assert fstab.priority(text) == prio
+
+
+def declared(options: str) -> fstab.Declaration:
+    return fstab.Declaration(fstab.split_options(options))
+
+
+def test_a_line_declares() -> None:
+    (line,) = fstab.parse(
+        b"//var/./ghost/ none swap defaults,nofail,noauto,pri=7,discard=once,x-ghost.size=50%,"
+        b"x-ghost.label=a\\040b,x-ghost.uuid=0A1b2c3d-0000-4000-8000-000000000003,x-ghost.fallback=xswap,zram,x-ghost.compressor=zstd,"
+        b"x-ghost.memory-limit=1G,x-ghost.zswap\n"
+    )
+    found = fstab.declare(line)
+    assert {name: getattr(found, name) for name in fstab.Declaration.__slots__} == {
+        "path": "/var/ghost",
+        "size": "50%",
+        "label": "a b",
+        "uuid": "0A1b2c3d-0000-4000-8000-000000000003",
+        "priority": 7,
+        "discard": "once",
+        "fallback": ("xswap", "zram"),
+        "skips": False,
+        "compressor": "zstd",
+        "memory_limit": 1 << 30,
+        "zswap": True,
+        "nofail": True,
+        "noauto": True,
+        "warnings": [],
+    }
+
+
+def test_a_line_that_declares_nothing() -> None:
+    found = declared("defaults")
+    values = {name: getattr(found, name) for name in fstab.Declaration.__slots__}
+    assert not any(values.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("x-ghost.szie=1G", "x-ghost.szie is ignored: there is no such option"),
+        ("x-ghost.zswap=no", "x-ghost.zswap=no is ignored: the option takes no value"),
+        ("X-ghost.size=1G", "X-ghost.size is not an option of ghostctl"),
+        ("x_ghost.size=1G", "x_ghost.size is not an option of ghostctl"),
+        ("xghost-fallback=zram", "xghost-fallback is not an option of ghostctl"),
+        ("x-ghost.size=1G,x-ghost.size=2G", "x-ghost.size is given twice: the first counts"),
+        ("pri=4,pri=3", "pri is given twice: the first counts"),
+    ],
+)
+def test_what_counts_for_nothing_is_said(options: str, words: str) -> None:
+    found = declared(options)
+    assert [warning for warning in found.warnings if warning.startswith(words)]
+    assert (found.size, found.zswap, found.fallback) in ((None, False, ()), ("1G", False, ()))
+    assert found.priority in (None, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("x-ghost.size=much", "invalid size 'much'"),
+        ("x-ghost.size=1", "too small"),
+        ("x-ghost.size", "x-ghost.size has no value"),
+        ("x-ghost.label=", "x-ghost.label has no value"),
+        ("x-ghost.uuid=random", "x-ghost.uuid is not a UUID"),
+        ("x-ghost.fallback=tape", "no backend is called 'tape'"),
+        ("x-ghost.fallback=skip,zram", "no backend is called 'skip'"),
+        ("x-ghost.compressor=", "x-ghost.compressor has no value"),
+        ("x-ghost.memory-limit=much", "invalid size 'much'"),
+    ],
+)
+def test_values_of_our_own_have_to_make_sense(options: str, words: str) -> None:
+    with pytest.raises(errors.UsageError, match=words):
+        declared(options)
+
+
+def test_a_number_of_thousands_of_digits() -> None:
+    found = declared(f"pri={'9' * 5000},x-ghost.zswap")
+    assert (found.priority, found.zswap) == (32767, True)
+    assert declared(f"pri={'0' * 5000}7").priority == 7
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"/dev/sdz9 none swap sw,x-ghost.size=1G", "/dev/sdz9 is not the path of a file"),
+        (b"/dev/../dev/x none swap x-ghost.zswap", "is not the path of a file"),
+        (b"/proc/swaps none swap x-ghost.zswap", "is not the path of a file"),
+        (b"UUID=1 none swap x-ghost.zswap", "UUID=1 is not the path of a file"),
+        (b"/swapfile none swap sw,X-ghost.size=1G", "X-ghost.size is not an option of ghostctl"),
+        (b"/a none swap sw 0 0 /b none swap x-ghost.size=1G 0 0", "only the first entry of the line counts"),
+    ],
+)
+def test_options_of_ghosts_on_an_ordinary_line(raw: bytes, words: str) -> None:
+    (line,) = fstab.parse(raw)
+    assert not fstab.declares_ghost(line)
+    (warning,) = fstab.misplaced(line)
+    assert words in warning
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"/dev/sda2 none swap sw,pri=x 0 0",
+        b"/ghost /x ext4 rw 0 0 more",
+        b"/a none swap sw 0 0 # x",
+        b"# x-ghost.",
+    ],
+)
+def test_nothing_is_said_of_other_lines(raw: bytes) -> None:
+    (line,) = fstab.parse(raw)
+    assert fstab.misplaced(line) == []
+
+
+def test_one_entry_a_line() -> None:
+    (line,) = fstab.parse(b"/a none swap x-ghost.size=1G 0 0 /b none swap x-ghost.size=2G 0 0\n")
+    found = fstab.declare(line)
+    assert (found.path, found.size) == ("/a", "1G")
+    assert found.warnings == ["only the first entry of the line counts: another one needs a line of its own"]
+    (line,) = fstab.parse(b"/a none swap x-ghost.size=1G 0 0 # 4G once\n")
+    assert fstab.declare(line).warnings == []
+
+
+def test_links_in_the_path(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real/end").symlink_to("elsewhere")
+    assert fstab.real_path(f"{tmp_path}/link/ghost") == f"{tmp_path}/real/ghost"
+    assert fstab.real_path(f"{tmp_path}/link/end") == f"{tmp_path}/real/end"
+    assert fstab.real_path("/link/missing/ghost", str(tmp_path)) == "/real/missing/ghost"
+    assert fstab.real_path("/ghost", str(tmp_path)) == "/ghost"
+    (line,) = fstab.parse(os.fsencode(f"{tmp_path}//link/./ghost none swap sw\n"))
+    assert fstab.is_for(line, f"{tmp_path}/real/ghost")
+    assert not fstab.is_for(line, f"{tmp_path}/real/other")
+    assert not fstab.is_for(line, "LABEL=x")

@@ -1,15 +1,73 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real boots by systemd with ghosts in fstab, on a kernel that takes them and on one that does not."""
+"""Real boots by systemd with ghosts in fstab, on a kernel that takes them and on one that does not.
+
+What an administrator does with the units is done in steps, for all kinds of lines at once; after each step
+every line has to have the area that it declares, or a failed unit that says why. The steps of a boot are one
+shell script, which leaves what it saw in the share: a directory per step, see PROLOGUE.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from machine import GHOSTCTL, ghostctl, require
 from vm import lab
+
+import ghostctl as package
+
+KERNEL_WITH, KERNEL_WITHOUT = "ghost-7.2", "stock-7.2"
+DIR = "/var/lib/ghost"
+
+
+class Declared(NamedTuple):
+    mib: int
+    prio: int
+
+
+class Row(NamedTuple):
+    """A kind of line, and what it declares before and after it is edited."""
+
+    spec: str
+    file: str
+    """By which name the kernel has it."""
+    before: Declared
+    after: Declared
+    options: str = ""
+    is_ghost: bool = True
+    has_fallback: bool = False
+
+    @property
+    def unit(self) -> str:
+        return f"{self.spec.strip('/').replace('/', '-')}.swap"
+
+    def line(self, declared: Declared, options: str = "") -> str:
+        words = f"nofail,pri={declared.prio},x-ghost.size={declared.mib}M{self.options}{options}"
+        return f"{self.spec} none swap {words} 0 0\n"
+
+
+ROWS = {
+    "plain": Row(f"{DIR}/plain", f"{DIR}/plain", Declared(16 << 10, 100), Declared(24, 90)),
+    "fallback": Row(
+        f"{DIR}/fallback",
+        f"{DIR}/fallback",
+        Declared(128, 60),
+        Declared(24, 61),
+        ",x-ghost.fallback=zram",
+        has_fallback=True,
+    ),
+    "zswap": Row(f"{DIR}/zswap", f"{DIR}/zswap", Declared(64, 50), Declared(24, 51), ",x-ghost.zswap"),
+    "linked": Row("/srv/link/linked", f"{DIR}/linked", Declared(64, 40), Declared(24, 41)),
+    "device": Row("/dev/loop0", "/dev/loop0", Declared(64, 30), Declared(32, 31), is_ghost=False),
+    "ordinary": Row(f"{DIR}/ordinary", f"{DIR}/ordinary", Declared(64, 20), Declared(32, 21), is_ghost=False),
+}
+ORDINARY_MIB = 8
+"""What the ordinary areas have, whatever their lines declare."""
+GHOSTS = {name: row for name, row in ROWS.items() if row.is_ghost}
 
 GARBAGE = b"""\
 # a fstab that people have been at
@@ -19,236 +77,536 @@ x-ghost.size
 \xff\xfe\x00 none swap x-ghost.size=1G,noauto
 # getmntent(3), and with it systemd, loses the line behind a NUL
 """
-LINES = """\
-/var/lib/ghost/two\\040words none swap pri=50,x-ghost.size=64M 0 0
-/var/lib/ghost/fallback none swap nofail,pri=10,x-ghost.size=128M,x-ghost.fallback=zram,x-ghost.zswap 0 0
-/var/lib/ghost/damaged none swap nofail,pri=5,x-ghost.size=64M 0 0
+OTHERS = """\
+/var/lib/ghost/two\\040words none swap pri=3,x-ghost.size=64M,x-ghost.zswap 0 0
+/var/lib/ghost/damaged none swap nofail,pri=2,x-ghost.size=64M,x-ghost.zswap 0 0
 /var/lib/ghost/later none swap nofail,noauto,x-ghost.size=64M 0 0
 """
-LOOK = f"""\
-{GHOSTCTL} status --json --no-zswap --output name,type,size,prio,uuid,ghost
-systemctl --failed --plain --no-legend >/run/lab/failed
-systemd-analyze blame >/run/lab/blame
-ls /var/lib/ghost >/run/lab/files
-cat /etc/fstab >/run/lab/fstab
-cat /sys/module/zswap/parameters/enabled >/run/lab/zswap
+
+AREAS_UNIT = f"""\
+[Unit]
+Description=The ordinary areas of the lab
+DefaultDependencies=no
+Before=dev-loop0.swap var-lib-ghost-ordinary.swap
+Before=ghostctl-mkghost@var-lib-ghost-ordinary.service ghostctl-on@var-lib-ghost-ordinary.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec 'for file in {DIR}/image {DIR}/ordinary; do \\
+    test -e $file || (umask 077; head -c {ORDINARY_MIB}M /dev/zero >$file; mkswap $file); done; \\
+    losetup /dev/loop0 {DIR}/image'
 """
-RELOAD = """\
+
+PROLOGUE = f"""\
+exec 2>/run/lab/stderr
+set -x
+export PATH={GHOSTCTL.parent}:$PATH
+unset PYTHONPATH
+
+# what is to be seen after a step, and the exit status of the command before
+look() {{
+    set -- /run/lab/steps/$1 $?
+    mkdir -p $1
+    echo $2 >$1/exit
+    ghostctl status --json --no-zswap --output name,type,size,used,prio,uuid,ghost >$1/status
+    systemctl --failed --plain --no-legend >$1/failed
+    systemctl is-system-running >$1/state
+    systemctl list-units --type=swap --plain --no-legend >$1/active
+    cat /sys/module/zswap/parameters/enabled >$1/zswap
+    journalctl --sync
+    journalctl -b -o short-monotonic --no-pager --cursor-file=/run/cursor >$1/journal
+    systemctl reset-failed
+}}
+"""
+
+
+def words(values: Iterable[str]) -> str:
+    return " ".join(values)
+
+
+UNITS = words(row.unit for row in ROWS.values())
+FILES = words(row.file for row in GHOSTS.values())
+PLAIN, FALLBACK, ZSWAP, LINKED = (GHOSTS[name] for name in ("plain", "fallback", "zswap", "linked"))
+
+FIRST = f"""\
+look boot
+ls {DIR} >/run/lab/files
+cat /etc/fstab >/run/lab/fstab
+
+systemctl restart {UNITS}
+look restarted
+
+systemctl stop {UNITS}
+look stopped
+rm {FILES}
+systemctl start {UNITS}
+look remade
+
+cp /etc/fstab.after /etc/fstab
+systemctl daemon-reload
+systemctl restart {UNITS}
+look edited
+
+ghostctl off {PLAIN.file} {FALLBACK.file} {LINKED.file}
+swapoff {ZSWAP.file}
+systemctl start {UNITS}
+look off-by-hand
+
+systemctl stop {PLAIN.unit} {FALLBACK.unit}
+ghostctl on -p {PLAIN.after.prio} {PLAIN.file}
+ghostctl on -p {FALLBACK.after.prio} --fallback zram {FALLBACK.file}
+systemctl start {PLAIN.unit} {FALLBACK.unit}
+look on-by-hand
+
+systemctl stop {PLAIN.unit} {ZSWAP.unit}
+echo N >/sys/module/zswap/parameters/enabled
+systemctl start {PLAIN.unit}
+look zswap-off
+systemctl start {ZSWAP.unit}
+systemctl start {PLAIN.unit}
+look zswap-on
+
+# what a power cut or an enthusiast leaves: of the header's fields nothing is right
+printf 'damaged by somebody' | dd of={DIR}/damaged bs=1 seek=1024 conv=notrunc
+"""
+
+SECOND = f"""\
+look boot-again
+
+swapoff -a
+cp /etc/fstab.after /etc/fstab
+systemctl daemon-reload
+rm {PLAIN.file} {FALLBACK.file}
+systemctl start swap.target
+look all-off
+
+systemctl stop {FALLBACK.unit}
+mkdir -p /run/ghostctl
+flock --no-fork /run/ghostctl/zram.lock sleep 600 &
+holder=$!
+while flock -n /run/ghostctl/zram.lock true; do sleep 0.2; done
+systemctl start {FALLBACK.unit}
+look locked
+kill $holder
+systemctl start {FALLBACK.unit}
+look unlocked
+
+sed -i '/fallback/d; /linked/d' /etc/fstab
+systemctl daemon-reload
+look line-gone
+ghostctl off {FALLBACK.file}
+look line-gone-off
+ghostctl off {LINKED.file}
+cp /etc/fstab.after /etc/fstab
 systemctl daemon-reload
 systemctl start swap.target
-cat /proc/swaps >/run/lab/reloaded
-systemctl restart var-lib-ghost-swap0.swap
-cat /proc/swaps >/run/lab/restarted
-systemctl is-system-running >/run/lab/running
-"""
-# what a power cut or an enthusiast leaves: of the header's fields nothing is right
-DAMAGE = "printf 'damaged by somebody' | dd of=/var/lib/ghost/damaged bs=1 seek=1024 conv=notrunc\n"
-FILL = """\
-rm /var/lib/ghost/later
-echo 'a letter' >/var/lib/ghost/foreign
-dd if=/dev/zero of=/var/lib/ghost/full bs=1M
-# on 7.2 a write of more than there is takes nothing of the rest
-dd if=/dev/zero of=/var/lib/ghost/full2 bs=4096
+look line-back
+
+# files in memory are there until the end, so what is swapped of them has to come back
+seq 12000000 >/dev/shm/data
+echo 100M swappiness=200 >/sys/fs/cgroup/system.slice/lab.service/memory.reclaim
+look data
 sync
+systemctl reboot
+sleep 900
 """
+
+BROKEN_LINES = f"""\
+{DIR}/plain none swap nofail,pri=9,x-ghost.size=64M 0 0
+{DIR}/fallback none swap nofail,pri=8,x-ghost.size=64M,x-ghost.fallback=zram 0 0
+{DIR}/missing none swap noauto,pri=7,x-ghost.size=64M 0 0
+{DIR}/foreign none swap noauto,pri=6,x-ghost.size=64M 0 0
+/srv/read-only/present none swap noauto,pri=5,x-ghost.size=64M 0 0
+/srv/read-only/absent none swap noauto,pri=4,x-ghost.size=64M 0 0
+"""
+BROKEN = f"""\
+look broken
+find /opt/lab -newer /opt/lab/made -type f >/run/lab/new
+
+rm /etc/python/click.py
+systemctl start swap.target
+look repaired
+
+echo 'a letter' >{DIR}/foreign
+ghostctl mkghost -s 64M {DIR}/present
+dd if=/dev/zero of={DIR}/full bs=1M
+# on 7.2 a write of more than there is takes nothing of the rest
+dd if=/dev/zero of={DIR}/full2 bs=4096
+sync
+sed -i '/plain/s/64M/32M/' /etc/fstab
+systemctl daemon-reload
+systemctl restart var-lib-ghost-plain.swap
+look resized
+systemctl start var-lib-ghost-missing.swap var-lib-ghost-foreign.swap
+look full
+ls {DIR} >/run/lab/files
+cat {DIR}/foreign >/run/lab/foreign
+
+rm {DIR}/full {DIR}/full2
+mkdir -p /srv/read-only
+mount -o bind,ro {DIR} /srv/read-only
+systemctl start 'srv-read\\x2donly-present.swap' 'srv-read\\x2donly-absent.swap'
+look read-only
+"""
+
+
+class Area(NamedTuple):
+    name: str
+    type: str
+    size: int
+    used: int
+    prio: int
+    uuid: str | None
+
+
+class Step(NamedTuple):
+    """What was to be seen after a step."""
+
+    exit: int
+    """Of its last command."""
+    areas: dict[str, Area]
+    """By the file that they are made for; other areas by name."""
+    failed: set[str]
+    """Units."""
+    state: str
+    active: set[str]
+    """Swap units."""
+    zswap: str
+    journal: list[str]
+    """What came since the step before."""
+
+    def log(self, text: str) -> list[str]:
+        return [line for line in self.journal if text in line]
 
 
 class Booted(NamedTuple):
     boot: lab.Boot
-    areas: dict[str, dict[str, Any]]
-    """By name, from `ghostctl status`."""
-    failed: str
-    blame: str
-    files: list[str]
-    fstab: bytes
-    zswap: str
+    steps: dict[str, Step]
+    share: Path
 
-    def log(self, words: str) -> list[str]:
-        return [line for line in self.boot.journal.splitlines() if words in line]
+    def read(self, name: str) -> str:
+        return (self.share / name).read_text(errors="surrogateescape")
 
 
-def boot(kernel: str, directory: Path, number: int, fstab: bytes, after: str = "") -> Booted:
-    _, series = lab.split(kernel)
-    require("vm", f"linux-{series}")
-    tree, share = directory / "tree", directory / f"share{number}"
+def read_step(directory: Path) -> Step:
+    def read(name: str) -> str:
+        return (directory / name).read_text()
+
+    areas = {}
+    for area in json.loads(read("status"))["swapareas"]:
+        ghost = area.pop("ghost")
+        areas[ghost or area["name"]] = Area(**area)
+    return Step(
+        exit=int(read("exit")),
+        areas=areas,
+        failed={line.split()[0] for line in read("failed").splitlines()},
+        state=read("state").strip(),
+        active={line.split()[0] for line in read("active").splitlines()},
+        zswap=read("zswap").strip(),
+        journal=read("journal").splitlines(),
+    )
+
+
+def boot(kernel: str, directory: Path, name: str, script: str, *, append: str = "") -> Booted:
+    """A boot with what is below `directory`: the tree, and the disk, which is made if it is not there."""
+    share, disk = directory / name, directory / "disk"
     share.mkdir()
-    (tree / "etc").mkdir(parents=True, exist_ok=True)
-    (tree / "etc/fstab").write_bytes(fstab)
-    generators = tree / "etc/systemd/system-generators"
-    installed = ghostctl("fstab", "install-generator", "--directory", generators)
-    assert installed.returncode == 0, installed.stderr
-    disk = directory / "disk"
     if not disk.exists():
         lab.make_disk(disk, 64)
     done = lab.boot(
         kernel,
-        f"exec 3>&1 2>/run/lab/stderr\n{LOOK}{after}",
+        PROLOGUE + script,
         timeout=900,
         systemd=True,
         # under load an emulated timer fails the kernel's check
-        append="no_timer_check",
-        tree=tree,
+        append=f"no_timer_check {append}",
+        tree=directory / "tree",
         share=share,
         disk=disk,
     )
-    log = lab.CACHE / "log" / f"boot-{kernel}-{number}"
+    directories = sorted((share / "steps").glob("*"), key=lambda path: path.stat().st_mtime_ns)
+    journal = "".join(f"\n{path.name}\n{(path / 'journal').read_text()}" for path in directories)
+    log = lab.CACHE / "log" / f"boot-{kernel}-{name}"
     log.parent.mkdir(parents=True, exist_ok=True)
-    read = {name: share / name for name in ("failed", "blame", "files", "fstab", "zswap")}
-    blame = read["blame"].read_text() if read["blame"].exists() else ""
-    log.write_text(f"{done.console}\n{done.journal}\n{done.output}\n{blame}\n{done.seconds:.1f} s\n")
-    assert done.status is not None, f"no end of the boot, see {log}"
-    areas = {area["name"]: area for area in json.loads(done.output)["swapareas"]}
-    return Booted(
-        done,
-        areas,
-        read["failed"].read_text(),
-        blame,
-        read["files"].read_text().split("\n"),
-        read["fstab"].read_bytes(),
-        read["zswap"].read_text().strip(),
-    )
+    stderr = (share / "stderr").read_text() if (share / "stderr").exists() else ""
+    log.write_text(f"{done.console}\n{journal}\n{stderr}\n{done.seconds:.1f} s\n")
+    assert not done.timed_out, f"no end of the boot, see {log}"
+    return Booted(done, {path.name: read_step(path) for path in directories}, share)
 
 
-def fstab_with(tmp_path: Path, *options: str) -> bytes:
-    """The fstab that `ghostctl fstab add` leaves behind."""
-    path = tmp_path / "fstab"
-    path.write_bytes(GARBAGE + LINES.encode())
-    done = ghostctl("fstab", "add", "/var/lib/ghost/swap0", *options, "--nofail", "--zswap", "-T", path)
+def make_tree(directory: Path, before: bytes, after: bytes = b"") -> Path:
+    """A tree with this fstab, the one that it is changed to, and the generator."""
+    _, series = lab.split(KERNEL_WITH)
+    require("vm", f"linux-{series}")
+    tree = directory / "tree"
+    generators = tree / "etc/systemd/system-generators"
+    generators.mkdir(parents=True)
+    (tree / "etc/fstab").write_bytes(before)
+    (tree / "etc/fstab.after").write_bytes(after)
+    installed = ghostctl("fstab", "install-generator", "--directory", generators)
+    assert installed.returncode == 0, installed.stderr
+    return tree
+
+
+def fstab_before(directory: Path) -> bytes:
+    """The first of the lines comes from `ghostctl fstab add`. The boot finds zswap off: all turn it on."""
+    lines = "".join(row.line(row.before, ",x-ghost.zswap") for row in ROWS.values() if row != PLAIN)
+    given = GARBAGE + OTHERS.encode() + lines.encode()
+    path = directory / "fstab"
+    path.write_bytes(given)
+    options = ("-s", f"{PLAIN.before.mib}M", "-p", str(PLAIN.before.prio), "--nofail", "--zswap")
+    done = ghostctl("fstab", "add", PLAIN.file, *options, "-T", path)
     assert done.returncode == 0, done.stderr
     data = path.read_bytes()
-    assert data == GARBAGE + LINES.encode() + done.stdout.encode()
+    assert data == given + done.stdout.encode()
     return data
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("boot")
+class Boots(NamedTuple):
+    kernel: str
+    first: Booted
+    second: Booted
+
+    @property
+    def has_ghosts(self) -> bool:
+        return self.kernel == KERNEL_WITH
+
+    def step(self, name: str) -> Step:
+        return (self.first.steps | self.second.steps)[name]
+
+
+@pytest.fixture(scope="module", params=[KERNEL_WITH, KERNEL_WITHOUT])
+def boots(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Boots:
+    """Two with the same disk, on which nothing is before the first."""
+    kernel, directory = str(request.param), tmp_path_factory.mktemp("boot")
+    edited = "".join(row.line(row.after) for row in ROWS.values())
+    tree = make_tree(directory, fstab_before(directory), OTHERS.encode() + edited.encode())
+    units = tree / "etc/systemd/system"
+    (units / "sysinit.target.wants").mkdir(parents=True)
+    (units / "lab-areas.service").write_text(AREAS_UNIT)
+    (units / "sysinit.target.wants/lab-areas.service").symlink_to("../lab-areas.service")
+    (tree / "srv").mkdir()
+    (tree / "srv/link").symlink_to(DIR)
+    first = boot(kernel, directory, "first", FIRST)
+    return Boots(kernel, first, boot(kernel, directory, "second", SECOND))
 
 
 @pytest.fixture(scope="module")
-def first(directory: Path) -> Booted:
-    """No ghost is there yet."""
-    fstab = fstab_with(directory, "-s", "16G", "-p", "100")
-    return boot("ghost-7.2", directory, 1, fstab, RELOAD + DAMAGE)
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Booted:
+    """The units' Python cannot import click; the generator runs from a copy of the package."""
+    directory = tmp_path_factory.mktemp("broken")
+    tree = make_tree(directory, BROKEN_LINES.encode())
+    (tree / "etc/python").mkdir()
+    (tree / "etc/python/click.py").write_text('raise ImportError("half of an upgrade")\n')
+    (tree / "etc/systemd/system.conf.d").mkdir()
+    environment = "[Manager]\nDefaultEnvironment=PYTHONPATH=/etc/python\n"
+    (tree / "etc/systemd/system.conf.d/python.conf").write_text(environment)
+    source = Path(package.__file__).parent
+    copy = tree / "opt/lab/ghostctl"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "opt/lab/made").touch()
+    generator = tree / "etc/systemd/system-generators/ghostctl-generator"
+    text = generator.read_text()
+    assert text.count(f'"{source.parent}"') == 1
+    generator.write_text(text.replace(f'"{source.parent}"', '"/opt/lab"'))
+    return boot(KERNEL_WITH, directory, "broken", BROKEN, append="zswap.enabled=1")
 
 
-@pytest.fixture(scope="module")
-def second(first: Booted, directory: Path) -> Booted:
-    """All are there; one is damaged, one shall have another size."""
-    assert first
-    fstab = fstab_with(directory, "-s", "8G", "-p", "100")
-    return boot("ghost-7.2", directory, 2, fstab, FILL)
+BEFORE = ("boot", "restarted", "remade", "boot-again")
+AFTER = ("edited", "off-by-hand", "on-by-hand", "zswap-off", "zswap-on")
+AFTER_AGAIN = ("all-off", "locked", "unlocked", "line-gone", "line-gone-off", "line-back", "data")
 
 
-@pytest.fixture(scope="module")
-def third(second: Booted, directory: Path) -> Booted:
-    """The disk is full, a ghost is missing, another file is where one should be."""
-    assert second
-    fstab = b"""\
-/var/lib/ghost/swap0 none swap nofail,pri=100,x-ghost.size=8G 0 0
-/var/lib/ghost/missing none swap nofail,pri=10,x-ghost.size=64M 0 0
-/var/lib/ghost/foreign none swap nofail,pri=10,x-ghost.size=64M 0 0
-"""
-    return boot("ghost-7.2", directory, 3, fstab, "cat /var/lib/ghost/foreign >/run/lab/foreign")
+def usable(mib: int) -> int:
+    return (mib << 20) - 4096
 
 
-@pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Booted:
-    directory = tmp_path_factory.mktemp("stock")
-    return boot("stock-7.2", directory, 1, fstab_with(directory, "-s", "16G", "-p", "100"))
-
-
-def usable(size: int) -> int:
-    return size - 4096
-
-
-def test_first_boot_makes_and_activates_the_ghosts(first: Booted) -> None:
-    assert first.boot.state == "running", first.failed
-    assert {name: (area["type"], area["size"], area["prio"]) for name, area in first.areas.items()} == {
-        "/var/lib/ghost/swap0": ("ghost", usable(16 << 30), 100),
-        "/var/lib/ghost/two words": ("ghost", usable(64 << 20), 50),
-        "/var/lib/ghost/fallback": ("ghost", usable(128 << 20), 10),
-        "/var/lib/ghost/damaged": ("ghost", usable(64 << 20), 5),
-    }
-    assert first.zswap == "Y"
-
-
-def test_fstab_is_as_it_was(first: Booted) -> None:
-    assert first.fstab.startswith(GARBAGE + LINES.encode())
-
-
-def test_ghosts_come_before_swap_target(first: Booted) -> None:
-    reached, *_ = first.log("Reached target swap.target")
-    lines = first.boot.journal.splitlines()
-    for unit in ("swap0", "two\\x20words", "damaged"):
-        made, *_ = first.log(f"Finished ghostctl-mkghost@var-lib-ghost-{unit}.service")
-        active, *_ = first.log(f"Activated swap var-lib-ghost-{unit}.swap")
-        assert lines.index(made) < lines.index(active) < lines.index(reached)
-    assert first.log("ordering cycle") == []
-
-
-def test_reload_and_restart(first: Booted, directory: Path) -> None:
-    reloaded, restarted, running = (
-        (directory / "share1" / name).read_text() for name in ("reloaded", "restarted", "running")
+def is_down(boots: Boots, step: str, name: str) -> bool:
+    """Whether what the step does leaves no area for the line."""
+    row = ROWS[name]
+    return (
+        step == "stopped"
+        or (row.is_ghost and not row.has_fallback and not boots.has_ghosts)
+        or (step == "zswap-off" and name in ("plain", "zswap"))
+        or (step == "locked" and name == "fallback" and not boots.has_ghosts)
+        or (step == "line-gone-off" and name == "fallback")
     )
-    assert [line.split()[0] for line in reloaded.splitlines()[1:]] == [
-        name.replace(" ", "\\040") for name in first.areas
-    ]
-    assert sorted(restarted.splitlines()) == sorted(reloaded.splitlines())
-    assert running == "running\n"
 
 
-def test_noauto_is_left_alone(first: Booted) -> None:
-    assert "later" not in first.files
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("step", [*BEFORE, "stopped", *AFTER, *AFTER_AGAIN])
+def test_area_is_what_the_line_declares(boots: Boots, step: str, name: str) -> None:
+    seen, row = boots.step(step), ROWS[name]
+    area = seen.areas.get(row.file)
+    if is_down(boots, step, name):
+        assert area is None
+        return
+    assert area is not None
+    declared = row.before if step in BEFORE else row.after
+    mib = declared.mib if row.is_ghost else ORDINARY_MIB
+    assert (area.size, area.prio) == (usable(mib), declared.prio)
+    if row.is_ghost and not boots.has_ghosts:
+        assert area.name.startswith("/dev/zram")
+        return
+    assert area.name == row.file
+    if row.is_ghost:
+        assert area.type == "ghost"
+    if name != "linked":
+        # systemd knows that one by its other name
+        assert row.unit in seen.active
 
 
-def test_garbage_is_in_the_log_and_harms_nothing(first: Booted) -> None:
+@pytest.mark.parametrize("step", [*BEFORE, "stopped", *AFTER, *AFTER_AGAIN])
+def test_nothing_else_fails(boots: Boots, step: str) -> None:
+    expected = set()
+    if step == "zswap-off" and boots.has_ghosts:
+        expected = {"ghostctl-on@var-lib-ghost-plain.service"}
+    if step == "locked" and not boots.has_ghosts:
+        expected = {"ghostctl-on@var-lib-ghost-fallback.service"}
+    seen = boots.step(step)
+    assert (seen.failed, seen.state) == (expected, "degraded" if expected else "running")
+    assert (seen.exit == 0) == (not expected)
+    assert seen.log("ordering cycle") == []
+
+
+def test_nothing_but_the_lines_is_active(boots: Boots) -> None:
+    expected = {row.file for name, row in ROWS.items() if not is_down(boots, "boot", name)}
+    if boots.has_ghosts:
+        expected |= {f"{DIR}/two words", f"{DIR}/damaged"}
+    for step in ("boot", "boot-again", "line-back"):
+        assert boots.step(step).areas.keys() == expected
+
+
+def test_first_boot_turns_zswap_on(boots: Boots) -> None:
+    if boots.has_ghosts:
+        assert [boots.step(step).zswap for step in ("boot", "zswap-off", "zswap-on")] == ["Y", "N", "Y"]
+
+
+def test_zswap_that_is_off_is_in_the_log(boots: Boots) -> None:
+    lines = boots.step("zswap-off").log(f"ghostctl: {PLAIN.file}: ")
+    assert len(lines) == 1
+    assert ("zswap is off" if boots.has_ghosts else "has no ghost swap") in lines[0]
+
+
+def test_stock_kernel_says_why_in_one_line(boots: Boots) -> None:
+    if boots.has_ghosts:
+        return
+    for step in ("boot", "restarted", "remade", "edited", "boot-again", "all-off"):
+        for row in (PLAIN, ZSWAP, LINKED):
+            (line,) = boots.step(step).log(f"ghostctl: {row.file}: ")
+            assert "has no ghost swap" in line
+
+
+def test_lock_of_another_process_is_in_the_log(boots: Boots) -> None:
+    if not boots.has_ghosts:
+        assert boots.step("locked").log("another process of ghostctl is at work")
+
+
+def test_ordinary_areas_are_in_the_log(boots: Boots) -> None:
+    for step in ("boot", "boot-again"):
+        assert len(boots.step(step).log("/dev/loop0 is not the path of a file")) == 1
+        assert len(boots.step(step).log(f"{ROWS['ordinary'].file}: ")) == 1
+
+
+def test_ghosts_come_before_swap_target(boots: Boots) -> None:
+    if not boots.has_ghosts:
+        return
+    seen = boots.step("boot")
+    reached, *_ = seen.log("Reached target swap.target")
+    made, *_ = seen.log("Finished ghostctl-mkghost@var-lib-ghost-two\\x20words.service")
+    active, *_ = seen.log("Finished ghostctl-on@var-lib-ghost-two\\x20words.service")
+    assert seen.journal.index(made) < seen.journal.index(active) < seen.journal.index(reached)
+
+
+def test_fstab_is_as_it_was(boots: Boots) -> None:
+    assert (boots.first.share / "fstab").read_bytes().startswith(GARBAGE + OTHERS.encode())
+
+
+def test_noauto_is_left_alone(boots: Boots) -> None:
+    assert "later" not in boots.first.read("files").splitlines()
+
+
+def test_garbage_is_in_the_log_and_harms_nothing(boots: Boots) -> None:
     for number, why in ((3, "at least 3 fields"), (4, "size"), (5, "NUL")):
-        # a second one comes with the reload
-        line, *_ = first.log(f"/etc/fstab:{number}: ")
+        (line,) = boots.step("boot").log(f"/etc/fstab:{number}: ")
         assert why in line
-    assert "bad" not in first.files
+    assert "bad" not in boots.first.read("files").splitlines()
 
 
-def test_second_boot_leaves_ghosts_alone_that_are_right(first: Booted, second: Booted) -> None:
-    assert second.boot.state == "running", second.failed
-    for name in ("/var/lib/ghost/two words", "/var/lib/ghost/fallback"):
-        assert second.areas[name] == first.areas[name]
+def test_second_boot_leaves_ghosts_alone_that_are_right(boots: Boots) -> None:
+    if boots.has_ghosts:
+        file = f"{DIR}/two words"
+        assert boots.step("boot-again").areas[file] == boots.step("boot").areas[file]
 
 
-def test_second_boot_changes_the_size(first: Booted, second: Booted) -> None:
-    name = "/var/lib/ghost/swap0"
-    assert second.areas[name] == first.areas[name] | {"size": usable(8 << 30)}
+def test_a_ghost_that_is_changed_keeps_its_uuid(boots: Boots) -> None:
+    uuids = {step: boots.step(step).areas[FALLBACK.file].uuid for step in ("remade", "edited", "boot-again")}
+    assert len(set(uuids.values())) == 1
+    assert uuids["edited"] != boots.step("boot").areas[FALLBACK.file].uuid
 
 
-def test_second_boot_makes_a_damaged_ghost_anew(second: Booted) -> None:
-    assert second.areas["/var/lib/ghost/damaged"]["size"] == usable(64 << 20)
+def test_second_boot_makes_a_damaged_ghost_anew(boots: Boots) -> None:
+    if boots.has_ghosts:
+        assert boots.step("boot-again").areas[f"{DIR}/damaged"].size == usable(64)
 
 
-def test_a_full_disk_fails_the_ghost_that_is_not_there_and_no_other(third: Booted, directory: Path) -> None:
-    assert list(third.areas) == ["/var/lib/ghost/swap0"]
-    assert third.boot.state == "degraded"
-    units = {line.split()[0] for line in third.failed.splitlines()}
-    assert units == {f"ghostctl-mkghost@var-lib-ghost-{name}.service" for name in ("missing", "foreign")}
-    assert third.log("ghostctl: /var/lib/ghost/missing: No space left on device")
-    assert "missing" not in third.files
-    assert (directory / "share3/foreign").read_text() == "a letter\n"
+def test_shutdown_with_data_in_the_ghosts(boots: Boots) -> None:
+    rows = GHOSTS.values() if boots.has_ghosts else [FALLBACK]
+    for row in rows:
+        assert boots.step("data").areas[row.file].used > 1 << 20
+    console = boots.second.boot.console
+    assert "reboot: Restarting system" in console
+    for trouble in ("Failed deactivating swap", "A stop job is running", "Out of memory", "Could not"):
+        assert trouble not in console
 
 
-def test_stock_kernel_boots_clean(stock: Booted) -> None:
-    assert stock.boot.state == "running", stock.failed
-    assert stock.failed == ""
-    assert stock.log("Reached target swap.target")
+def test_broken_python_fails_the_units(broken: Booted) -> None:
+    seen = broken.steps["broken"]
+    assert seen.areas == {}
+    assert seen.state == "degraded"
+    assert seen.failed == {
+        f"ghostctl-{command}@var-lib-ghost-{name}.service"
+        for command in ("mkghost", "on")
+        for name in ("plain", "fallback")
+    }
+    assert len(seen.log("half of an upgrade")) == 4
 
 
-def test_stock_kernel_says_why_in_one_line(stock: Booted) -> None:
-    for name in ("swap0", "two words", "damaged"):
-        (line,) = stock.log(f"ghostctl: /var/lib/ghost/{name}: ")
-        assert "has no ghost swap" in line
+def test_mended_python_activates_them(broken: Booted) -> None:
+    seen = broken.steps["repaired"]
+    assert {name: area.size for name, area in seen.areas.items()} == {
+        f"{DIR}/plain": usable(64),
+        f"{DIR}/fallback": usable(64),
+    }
+    assert (seen.failed, seen.state) == (set(), "running")
 
 
-def test_stock_kernel_falls_back(stock: Booted) -> None:
-    (area,) = stock.areas.values()
-    assert area["ghost"] == "/var/lib/ghost/fallback"
-    assert area["name"].startswith("/dev/zram")
-    assert area["prio"] == 10
+def test_generator_leaves_no_bytecode(broken: Booted) -> None:
+    assert broken.read("new") == ""
+
+
+def test_ghost_on_a_full_disk_is_changed_in_place(broken: Booted) -> None:
+    before, seen = broken.steps["repaired"], broken.steps["resized"]
+    file = f"{DIR}/plain"
+    assert seen.areas[file] == before.areas[file]._replace(size=usable(32))
+    assert (seen.exit, seen.failed) == (0, set())
+
+
+def test_full_disk_fails_what_is_not_there_and_nothing_else(broken: Booted) -> None:
+    seen = broken.steps["full"]
+    assert seen.areas == broken.steps["resized"].areas
+    assert seen.exit != 0
+    assert {f"ghostctl-mkghost@var-lib-ghost-{name}.service" for name in ("missing", "foreign")} < seen.failed
+    assert seen.log(f"ghostctl: {DIR}/missing: No space left on device")
+    assert "missing" not in broken.read("files").splitlines()
+    assert broken.read("foreign") == "a letter\n"
+
+
+def test_ghost_on_a_read_only_mount_is_a_failed_unit(broken: Booted) -> None:
+    seen = broken.steps["read-only"]
+    assert seen.areas == broken.steps["resized"].areas
+    assert seen.exit != 0
+    for name in ("present", "absent"):
+        assert f"ghostctl-on@srv-read\\x2donly-{name}.service" in seen.failed
+        assert seen.log(f"ghostctl: /srv/read-only/{name}: Read-only file system")
