@@ -467,8 +467,9 @@ def _check_directory(path: str) -> Iterator[Problem]:
     directory = os.path.dirname(path)
     if os.path.isdir(directory):
         found = os.statvfs(directory)
-        if not found.f_bfree or (found.f_files and not found.f_ffree):
-            yield Problem("full", "error", "its filesystem is full: the boot cannot make it")
+        # what is reserved for root may do, or not
+        if not found.f_bavail or (found.f_files and not found.f_favail):
+            yield Problem("full", "warning", "its filesystem is full: the boot may be unable to make it")
     elif directory != lookup.GHOST_DIRECTORY:
         yield Problem(
             "directory",

@@ -193,10 +193,11 @@ def iter_swap(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def names_file(spec: str) -> bool:
-    """Whether it can be a regular file: no tag such as UUID=, and not where the kernel has its own files."""
+    """Whether it can be a regular file: no tag such as UUID=, and not where the kernel has its files."""
     if not spec.startswith("/"):
         return "=" not in spec
-    return simplify(spec).split("/")[1] not in ("dev", "proc", "sys")
+    path = simplify(spec) + "/"
+    return path.startswith("/dev/shm/") or not path.startswith(("/dev/", "/proc/", "/sys/"))
 
 
 def declares_ghost(line: Line) -> bool:

@@ -292,6 +292,11 @@ def test_nothing_is_said_of_other_lines(raw: bytes) -> None:
     assert fstab.misplaced(line) == []
 
 
+@pytest.mark.parametrize("path", ["/devices", "/dev/shm/ghost", "/process/ghost", "/var/dev/ghost"])
+def test_where_files_are(path: str) -> None:
+    assert fstab.names_file(path)
+
+
 def test_one_entry_a_line() -> None:
     (line,) = fstab.parse(b"/a none swap x-ghost.size=1G 0 0 /b none swap x-ghost.size=2G 0 0\n")
     found = fstab.declare(line)
