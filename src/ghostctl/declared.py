@@ -127,18 +127,22 @@ def start(edit: Edit, path: str, fstab_path: str) -> Edit:
         request = activation.Request(if_needed=True)
         activated = activate(line, declared, request, fstab_path)
     except BaseException:
-        # a signal may come when it has just become active
-        if not _may_be_active(path):
-            if edit.changed:
-                fstabedit.take_back(fstab_path, edit)
-                report.warn(path, f"could not be activated: its line in {fstab_path} was taken back")
-            if made and not existed:
-                os.unlink(path)
+        is_active = _is_active(path)
+        if is_active is not False:
+            # what failed, or a signal, came after that
+            words = "is active" if is_active else "cannot tell whether it is active"
+            report.warn(path, f"{words}: its line in {fstab_path} stays")
+            raise
+        if edit.changed:
+            fstabedit.take_back(fstab_path, edit)
+            report.warn(path, f"is not active: its line in {fstab_path} was taken back")
+        if made and not existed:
+            os.unlink(path)
         raise
     return edit._replace(changed=edit.changed or made or activated)
 
 
-def _may_be_active(path: str) -> bool:
+def _is_active(path: str) -> bool | None:
     try:
         with ghostfile.look(path) as file:
             return areas.active(file) is not None
@@ -146,7 +150,7 @@ def _may_be_active(path: str) -> bool:
         return False
     except (OSError, Error) as error:
         report.trace(report.describe(error))
-        return True
+        return None
 
 
 def pending(fstab_path: str) -> list[Line]:

@@ -196,8 +196,9 @@ def names_file(spec: str) -> bool:
     """Whether it can be a regular file: no tag such as UUID=, and not where the kernel has its files."""
     if not spec.startswith("/"):
         return "=" not in spec
-    path = simplify(spec) + "/"
-    return path.startswith("/dev/shm/") or not path.startswith(("/dev/", "/proc/", "/sys/"))
+    # in /dev/shm are files of users
+    top, second = [*simplify(spec).split("/"), ""][1:3]
+    return top not in ("dev", "proc", "sys") or (top, second) == ("dev", "shm")
 
 
 def declares_ghost(line: Line) -> bool:

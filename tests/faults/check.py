@@ -206,7 +206,7 @@ def violations(scenario: Scenario, base: Baseline, fault: Fault, outcome: Outcom
     yield from _files(base, outcome.after, killed, run.err)
     if run.status == base.run.status:
         yield from _done(scenario, base, outcome)
-    elif not killed and not (scenario.unknown_is_done and run.status == 0):
+    elif not killed:
         if run.status == 0 and not scenario.reports:
             yield f"status: exit 0, without a fault {base.run.status}"
         if 2 not in struck:

@@ -52,8 +52,6 @@ class Scenario(NamedTuple):
     """Uses zram, of which the machine has only one."""
     reports: bool = False
     """Writes a report to standard output, and may fail without a word on standard error."""
-    unknown_is_done: bool = False
-    """Exit status 0 with a warning means that it could not find out."""
     all_or_nothing: bool = False
     """Files and parameters change together or not at all."""
     restore: str = ""
@@ -295,11 +293,13 @@ SCENARIOS = (
         expect=_declares(16 * MIB, "d/ghost1"),
     ),
     Scenario(
-        "fstab-probe",
-        "fstab probe {d}/ghost0",
-        _nothing,
-        unknown_is_done=True,
-        expect=_gone,
+        "fstab-set",
+        "fstab set {d}/ghost0 size=32M pri= zswap -T {d}/fstab",
+        _both(_ghost, _fstab(_ZRAM_LINE)),
+        expect=lambda old, new: (
+            _kept(old, new, 0)
+            or (None if b"nofail,x-ghost.size=32M," in new.files["d/fstab"].content else "not changed")
+        ),
     ),
     Scenario("doctor-probe", "doctor --probe", _nothing, reports=True, expect=_gone),
     Scenario(
