@@ -105,12 +105,17 @@ def _warn_other(file: File, found: Active, request: Request) -> None:
     """Says that an area which is active already is so in another way than asked for."""
     report.trace(f"{file.path}: is active already as {found.area.name}")
     prio = request.options.prio
-    if prio is not None and prio >= 0 and prio != found.area.prio:
-        report.warn(
-            file.path,
-            f"is active already, with priority {found.area.prio}, not {prio}",
-            f"ghostctl off {quote(file.path)} && ghostctl on -p {prio} {quote(file.path)}",
-        )
+    if prio is None or prio < 0 or prio == found.area.prio:
+        return
+    from . import capacity
+
+    held = next(iter(capacity.held([found], zswap.read_or_unknown())), None)
+    again = [f"ghostctl off {quote(file.path)}", f"ghostctl on -p {prio} {quote(file.path)}"]
+    report.warn(
+        file.path,
+        f"is active already, with priority {found.area.prio}, not {prio}",
+        " && ".join(again if held is None else capacity.again(held, file.path, prio, None, None)),
+    )
 
 
 def _warn_twin(file: File, actives: Sequence[Active]) -> None:
@@ -329,11 +334,37 @@ def _warn_order(file: File) -> None:
         )
 
 
-def warn_automatic_priority(path: str, others: Sequence[str]) -> None:
-    """Warns that a ghost without a priority may be used before, or in turn with, `others`."""
-    if others:
-        report.warn(
-            path,
-            "has no priority: the kernel may use it before, or in turn with, " + ", ".join(others),
-            "give priorities with -p or pri= in fstab",
-        )
+def warn_automatic_priority(path: str, request: Request, fstab_path: str) -> None:
+    """Warns when a ghost that is now active may be used before, or in turn with, areas of fstab to come."""
+    from . import capacity, fstab
+
+    prio = request.options.prio
+    if prio is not None and prio >= 0:
+        return
+    try:
+        actives = areas.read()
+        own = areas.find(path, actives, fstab_path)
+        lines = list(fstab.iter_swap(fstab.read(fstab_path)))
+    except (Error, OSError) as error:
+        report.trace(str(error))
+        return
+    active = {os.path.realpath(one.area.name) for one in actives}
+    others = [
+        str(line.spec)
+        for line in lines
+        if str(line.spec).startswith("/") and os.path.realpath(str(line.spec)) not in active
+        if line.option("pri") is None and not line.has_option("noauto") and not fstab.declares_ghost(line)
+    ]
+    if not others or not own.area.is_ghost:
+        return
+    hint = "-p gives it a priority"
+    if any(fstab.is_for(line, path) for line in lines):
+        from .fstabedit import set_command
+
+        higher = capacity.priority_above(one.area for one in actives if one.area != own.area)
+        hint = set_command(path, [f"pri={higher}"], fstab_path)
+    report.warn(
+        path,
+        "has no priority: the kernel may use it before, or in turn with, " + ", ".join(others),
+        hint,
+    )

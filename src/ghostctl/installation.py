@@ -8,7 +8,7 @@ import sys
 from typing import NamedTuple
 
 from . import atomic, generator, report
-from .errors import Busy, Error
+from .errors import Error
 
 NAME = "ghostctl-generator"
 LOCAL = "/etc/systemd/system-generators"
@@ -84,14 +84,16 @@ def try_out(path: str, fstab_path: str) -> Tried:
         return Tried(log, units, frozenset(programs))
 
 
+def packaged() -> str | None:
+    """The generator that a package has brought along; None when there is none."""
+    return next((path for path in map(_in, DIRECTORIES[2:]) if os.access(path, os.X_OK)), None)
+
+
 def install(directory: str = LOCAL) -> str:
     """Writes a generator that runs this ghostctl, and returns its path.
 
-    Raises `Busy` where a package has brought one along, `Error` for paths that no script can have, `OSError`.
+    Raises `Error` for paths that no script can have, and `OSError`.
     """
-    packaged = next((path for path in map(_in, DIRECTORIES[2:]) if os.access(path, os.X_OK)), None)
-    if directory == LOCAL and packaged is not None:
-        raise Busy("is there already, and needs no other one beside it", path=packaged)
     path = os.path.join(directory, NAME)
     package = os.path.dirname(os.path.abspath(generator.__file__))
     with open(os.path.join(package, "ghostctl-generator.in"), encoding="utf-8") as file:

@@ -249,12 +249,32 @@ def test_no_warning_of_what_is_not_known(
     assert capsys.readouterr().err == ""
 
 
-def test_a_priority_of_the_kernels_choice(capsys: pytest.CaptureFixture[str]) -> None:
-    activation.warn_automatic_priority("/g", [])
-    assert capsys.readouterr().err == ""
-    activation.warn_automatic_priority("/g", ["/a", "/b"])
-    words = "/g: warning: has no priority: the kernel may use it before, or in turn with, /a, /b"
-    assert words in capsys.readouterr().err
+def test_a_priority_of_the_kernels_choice(
+    machine: Path,
+    file: ghostfile.File,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listed(machine, "xswap0 xswap 1024 0 -2", "/d file 1024 0 7")
+    monkeypatch.setattr(rundir, "PATH", str(machine / "run"))
+    rundir.write_record("xswap0", rundir.Record("", file.require_header().uuid_text, file.path))
+    path = tmp_path / "fstab"
+
+    def said(lines: str, request: Request = Request()) -> str:  # noqa: B008
+        path.write_text(lines)
+        activation.warn_automatic_priority(file.path, request, str(path))
+        return capsys.readouterr().err
+
+    others = (
+        "/a none swap sw\n/b none swap nofail\n/c none swap pri=1\n/d none swap sw\n/e none swap noauto\n"
+    )
+    words = "warning: has no priority: the kernel may use it before, or in turn with, /a, /b\n"
+    assert said(others) == (f"ghostctl: {file.path}: {words}ghostctl: hint: -p gives it a priority\n")
+    hint = f"hint: ghostctl fstab set -T {path} {file.path} pri=8\n"
+    assert said(f"{others}{file.path} none swap x-ghost.zswap\n").endswith(hint)
+    assert said(others, Request(backends.Options(prio=3))) == ""
+    assert said("/c none swap pri=1\n") == ""
 
 
 # -- memory

@@ -315,6 +315,9 @@ def install_generator(directory: str, undo: bool) -> None:
     """
     from .. import installation
 
+    if not undo and directory == installation.LOCAL and (path := installation.packaged()):
+        click.echo(f"{escape(path)} is there already, from a package")
+        return
     path = installation.remove(directory) if undo else installation.install(directory)
     click.echo(f"{'removed' if undo else 'installed'} {escape(path)}")
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 
 import click
 
 from .. import activation, areas, backends, declared, fstab, lookup, report, sizes
-from ..errors import Error, NotFound, UsageError
+from ..errors import NotFound, UsageError
 from ..syscalls import DISCARD_FLAGS
 from .loops import each, every
 from .options import Parsed, area_specs, define
@@ -161,29 +160,6 @@ def command(
                 raise
             report.trace(f"{path}: does not exist, passed over")
             return
-        _warn_priority(path, request, fstab_path)
+        activation.warn_automatic_priority(path, request, fstab_path)
 
     return each(specs, one)
-
-
-def _warn_priority(path: str, request: activation.Request, fstab_path: str) -> None:
-    prio = request.options.prio
-    if prio is not None and prio >= 0:
-        return
-    try:
-        actives = areas.read()
-        own = areas.find(path, actives)
-        lines = list(fstab.iter_swap(fstab.read(fstab_path)))
-    except (Error, OSError) as error:
-        report.trace(str(error))
-        return
-    if not own.area.is_ghost:
-        return
-    active = {os.path.realpath(one.area.name) for one in actives}
-    others = [
-        line.spec
-        for line in lines
-        if line.spec is not None and line.spec.startswith("/") and os.path.realpath(line.spec) not in active
-        if line.option("pri") is None and not line.has_option("noauto") and not fstab.declares_ghost(line)
-    ]
-    activation.warn_automatic_priority(path, others)
