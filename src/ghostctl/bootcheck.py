@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 from . import (
-    areas,
     backends,
     capacity,
     fstab,
@@ -25,10 +24,9 @@ from .areas import Active
 from .errors import Denied, Error, NotAGhost, NotFound, UsageError
 from .fstab import Declaration
 from .fstabedit import command, set_command
-from .report import describe, quote, trace, warn
+from .report import describe, quote, warn
+from .swaplines import SwapLines, real_spec
 from .swaps import Area
-
-ACTIVE, ONLY_ROOT = "active", "only root can tell"
 
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "sshfs", "9p", "afs"})
 _YES, _NO = ("1", "y", "yes", "t", "true", "on"), ("0", "n", "no", "f", "false", "off")
@@ -45,7 +43,7 @@ class Problem(NamedTuple):
     hint: str | None = None
 
 
-class System:
+class System(SwapLines):
     """What the lines are checked against: all of fstab, the active areas, and the kernel, asked once.
 
     `root` is that of /proc, /sys and the generator's directories.
@@ -58,48 +56,8 @@ class System:
         path: str = fstab.PATH,
         root: str = "/",
     ) -> None:
-        self.lines = lines
-        self.actives = actives
-        self.path = path
+        super().__init__(lines, actives, path)
         self.root = root
-
-    @cached_property
-    def swap_lines(self) -> list[fstab.Line]:
-        return list(fstab.iter_swap(self.lines))
-
-    @cached_property
-    def first_lines(self) -> dict[str, int]:
-        """The number of the first line for each file, by its path without symbolic links."""
-        found: dict[str, int] = {}
-        for line in self.swap_lines:
-            found.setdefault(_real_spec(line), line.number)
-        return found
-
-    @cached_property
-    def declarations(self) -> dict[int, Declaration]:
-        """What the swap lines declare, by their numbers; those that make no sense are left out."""
-        found = {}
-        for line in self.swap_lines:
-            try:
-                found[line.number] = fstab.declare(line)
-            except UsageError as error:
-                trace(f"{self.path}:{line.number}: {error}")
-        return found
-
-    def declared(self, line: fstab.Line) -> Declaration:
-        """What a line declares; nothing when it makes no sense."""
-        return self.declarations.get(line.number) or Declaration(())
-
-    @cached_property
-    def ghost_lines(self) -> list[fstab.Line]:
-        """Those that declare a ghost or name the file of one, or of what only root can tell apart."""
-        return list(filter(self._is_ghost, self.swap_lines))
-
-    def _is_ghost(self, line: fstab.Line) -> bool:
-        try:
-            return lookup.is_ghost(line, self.actives, self.path)
-        except Denied:
-            return True
 
     @cached_property
     def ordinary(self) -> list[Area]:
@@ -160,21 +118,10 @@ class System:
         return zswap.read(self.root)
 
 
-def locate(line: fstab.Line, system: System) -> str:
-    """The path that the line names. Raises `NotFound`, `Error`."""
-    return lookup.resolve(str(line.spec), system.actives, system.path)
-
-
-def _real_spec(line: fstab.Line) -> str:
-    """What a line names, without the symbolic links that lead to a file."""
-    spec = str(line.spec)
-    return fstab.real_path(fstab.simplify(spec)) if spec.startswith("/") else spec
-
-
 def _place(line: fstab.Line, system: System) -> str:
     """Where the area of a line is, without links; what the line says where that cannot be told."""
     try:
-        return os.path.realpath(locate(line, system))
+        return os.path.realpath(system.locate(line))
     except (OSError, Error):
         return str(line.spec)
 
@@ -188,71 +135,12 @@ def _priority(line: fstab.Line, system: System) -> int:
 def _size(line: fstab.Line, system: System) -> int | None:
     """Bytes that the ghost of a line has after the next boot; None when that cannot be told."""
     try:
-        if declared := system.declared(line).size:
-            return sizes.parse(declared)
-        with ghostfile.look(locate(line, system)) as file:
+        if (declared := system.size(line)) is not None:
+            return declared
+        with ghostfile.look(system.locate(line)) as file:
             return file.header.size if file.is_ghost and file.header else None
     except (OSError, Error):
         return None
-
-
-def state(line: fstab.Line, system: System) -> str:
-    """``active``, ``ready``, ``missing`` or what is in its place."""
-    try:
-        path = locate(line, system)
-        with ghostfile.look(path) as file:
-            if not file.is_ghost:
-                return f"not a ghost: {file.describe()}"
-    except (FileNotFoundError, NotFound):
-        return "missing"
-    except (PermissionError, Denied):
-        return ONLY_ROOT
-    except (OSError, Error) as error:
-        return describe(error)
-    try:
-        areas.find(path, system.actives, system.path)
-    except NotFound:
-        return "ready"
-    except Error as error:
-        return error.what
-    return ACTIVE
-
-
-def count(path: str, actives: Sequence[Active]) -> tuple[int, int] | None:
-    """How many ghosts a fstab has active at every boot, and how many of them are not active now.
-
-    None when it cannot be read, or when only root can tell.
-    """
-    try:
-        system = System(fstab.read(path), actives, path)
-        states = [state(line, system) for line in system.ghost_lines if not line.has_option("noauto")]
-    except FileNotFoundError:
-        return 0, 0
-    except (OSError, Error) as error:
-        trace(describe(error))
-        return None
-    return None if ONLY_ROOT in states else (len(states), len(states) - states.count(ACTIVE))
-
-
-def declared_size(line: fstab.Line, system: System) -> int | None:
-    """What x-ghost.size comes to in bytes; None without one, or when it makes no sense."""
-    declared = system.declared(line).size
-    return sizes.parse(declared) if declared else None
-
-
-def require_place(line: fstab.Line, system: System) -> str:
-    """Where the boot would make the ghost of a line. Raises `Error` when it would not make one there."""
-    where = f"{system.path}:{line.number}"
-    first = system.first_lines[_real_spec(line)]
-    if first != line.number:
-        raise Error(f"the same file as in line {first}", path=where)
-    if lookup.tag(str(line.spec)):
-        return locate(line, system)
-    try:
-        return generator.boot_path(line)
-    except UsageError as error:
-        error.path = where
-        raise
 
 
 def check_new(file: str, options: list[tuple[str, str | None]], path: str) -> str:
@@ -383,7 +271,7 @@ def _check_line(line: fstab.Line, system: System) -> Iterator[Problem]:
             "x-systemd.makefs: systemd makes no swap area on a file and fails the line",
             set_command(spec, ["x-systemd.makefs="], system.path),
         )
-    first = system.first_lines[_real_spec(line)]
+    first = system.first_lines[real_spec(line)]
     if first != line.number:
         yield Problem("duplicate", "error", f"line {first} names the same file")
     if not line.has_option("nofail") and not line.has_option("noauto"):
@@ -418,7 +306,7 @@ def _add_command(declared: Declaration, path: str, fstab_path: str) -> str:
 def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
     declared = system.declared(line).size
     try:
-        path = locate(line, system)
+        path = system.locate(line)
         if os.path.islink(path):
             yield Problem("symlink", "error", f"is a symbolic link, to {os.path.realpath(path)}")
             return

@@ -18,6 +18,7 @@ from .options import Parsed, common_params, define, json_option, strict_option
 if TYPE_CHECKING:
     from .. import bootcheck
     from ..fstabedit import Change, Edit, Options
+    from ..swaplines import SwapLines
 
 fstab_option = click.option(
     "-T",
@@ -40,18 +41,12 @@ def command() -> None:
 command.params += common_params()
 
 
-def _read(path: str) -> bootcheck.System:
-    from .. import bootcheck
-
-    return bootcheck.System(fstab.read(path), areas.read(), path)
-
-
-def _ghosts(system: bootcheck.System, specs: Sequence[str]) -> list[fstab.Line]:
+def _ghosts(swaps: SwapLines, specs: Sequence[str]) -> list[fstab.Line]:
     """The lines of all ghosts, or of those that `specs` names."""
-    lines = system.ghost_lines
+    lines = swaps.ghost_lines
     for spec in specs:
         if not any(fstab.is_for(line, spec) for line in lines):
-            raise NotFound(f"no ghost of {system.path}", path=spec)
+            raise NotFound(f"no ghost of {swaps.path}", path=spec)
     return [line for line in lines if not specs or any(fstab.is_for(line, spec) for spec in specs)]
 
 
@@ -60,19 +55,20 @@ def _ghosts(system: bootcheck.System, specs: Sequence[str]) -> list[fstab.Line]:
 @json_option
 def list_lines(fstab_path: str, as_json: bool) -> None:
     """Show the ghosts in fstab, what they declare and whether they are there."""
-    from .. import bootcheck, output
+    from .. import output
+    from ..swaplines import SwapLines
 
-    system = _read(fstab_path)
+    swaps = SwapLines(fstab.read(fstab_path), areas.read(), fstab_path)
     columns: tuple[output.Column[fstab.Line], ...] = (
         output.Column("NAME", "path", lambda line: line.spec),
-        output.Column("SIZE", "x-ghost.size", lambda line: bootcheck.declared_size(line, system), "size"),
-        output.Column("PRIO", "priority", lambda line: system.declared(line).priority, "number"),
+        output.Column("SIZE", "x-ghost.size", swaps.size, "size"),
+        output.Column("PRIO", "priority", lambda line: swaps.declared(line).priority, "number"),
         output.Column("FALLBACK", "x-ghost.fallback", lambda line: line.option("x-ghost.fallback")),
-        output.Column("STATE", "active, ready, missing", lambda line: bootcheck.state(line, system)),
+        output.Column("STATE", "active, ready, missing", swaps.state),
         output.Column("LINE", "number of the line", lambda line: line.number, "number"),
         output.Column("OPTIONS", "all options", lambda line: line.optstring),
     )
-    lines = _ghosts(system, ())
+    lines = _ghosts(swaps, ())
     if as_json:
         click.echo(output.json_text({"fstab": fstab_path, "ghosts": output.objects(columns, lines)}))
         return
@@ -231,7 +227,7 @@ def check(files: tuple[str, ...], fstab_path: str, strict: bool, as_json: bool) 
     """Show what could go wrong with the ghosts in fstab. Exit status 1 when there are errors."""
     from .. import bootcheck, output
 
-    system = _read(fstab_path)
+    system = bootcheck.System(fstab.read(fstab_path), areas.read(), fstab_path)
     found: list[tuple[fstab.Line | None, bootcheck.Problem]] = []
     if not files:
         found += [(None, problem) for problem in bootcheck.iter_general_problems(system)]
@@ -265,7 +261,8 @@ def ensure(files: tuple[str, ...], fstab_path: str, as_json: bool) -> int:
 
     For boots without systemd: ghostctl fstab ensure && ghostctl on -a
     """
-    from .. import bootcheck, declared, output
+    from .. import declared, output
+    from ..swaplines import SwapLines
 
     try:
         actives = areas.read()
@@ -273,13 +270,13 @@ def ensure(files: tuple[str, ...], fstab_path: str, as_json: bool) -> int:
         # a file system that is being made for another machine
         report.trace(str(error))
         actives = []
-    system = bootcheck.System(fstab.read(fstab_path), actives, fstab_path)
-    lines = [line for line in _ghosts(system, files) if line.has_option("x-ghost.size")]
+    swaps = SwapLines(fstab.read(fstab_path), actives, fstab_path)
+    lines = [line for line in _ghosts(swaps, files) if line.has_option("x-ghost.size")]
     documents: list[dict[str, object]] = []
 
     def one(line: fstab.Line) -> None:
         declaration = declared.read(line, fstab_path)
-        path = bootcheck.require_place(line, system)
+        path = swaps.require_place(line)
         try:
             changed = declared.make(declaration, path)
         except Busy:

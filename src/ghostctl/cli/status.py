@@ -331,7 +331,7 @@ def _total_object(view: _View, shown: list[swaps.Area]) -> dict[str, object] | N
 
 
 def _metrics(shown: list[swaps.Area], view: _View, *, older: bool) -> str:
-    from .. import bootcheck, doctor, fstab, machine, metrics, zswap
+    from .. import doctor, fstab, machine, metrics, swaplines, zswap
 
     state = view.zswap
     if view.zswap_failure is not None:
@@ -351,7 +351,7 @@ def _metrics(shown: list[swaps.Area], view: _View, *, older: bool) -> str:
         *metrics.areas(labels),
         *metrics.ghosts(labels, view.actives, view.held, state),
         *metrics.zswap(state, zswap.read_events(), zswap.read_debug()),
-        *metrics.boot(bootcheck.count(fstab.PATH, view.actives)),
+        *metrics.boot(swaplines.count(fstab.PATH, view.actives)),
         *metrics.doctor(doctor.examine(machine.Machine())),
     ]
     return metrics.text(found, older=older)
