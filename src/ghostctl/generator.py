@@ -180,21 +180,21 @@ def units(number: int, declared: fstab.Declaration, real: str, source: str, ghos
             lines="\n".join(lines),
         )
 
-    on = ["ExecStart=" + _command(ghostctl, "on", "--if-needed", *_on_options(declared), real)]
-    if not declared.fallback:
-        on.append("# a kernel without ghosts is no failure")
-        on.append("SuccessExitStatus=5")
-    files, wanted = {f"ghostctl-on@{name}.service": fill(_ON, "Ghost Swap", *on, *mounted)}, []
+    make, on, off = (f"ghostctl-{action}@{name}.service" for action in ("mkghost", "on", "off"))
+    files = {}
     if declared.size is not None:
-        make = "ExecStart=" + _command(ghostctl, "mkghost", "--if-needed", *_make_options(declared), real)
-        wanted.append(f"ghostctl-mkghost@{name}.service")
-        files[wanted[-1]] = fill(_MKGHOST, "Ghost Swapfile", make, *mounted)
+        start = _command(ghostctl, "mkghost", "--if-needed", *_make_options(declared), real)
+        files[make] = fill(_MKGHOST, "Ghost Swapfile", f"ExecStart={start}", *mounted)
+    start = _command(ghostctl, "on", "--if-needed", *_on_options(declared), real)
+    # a kernel without ghosts is no failure
+    success = [] if declared.fallback else ["SuccessExitStatus=5"]
+    files[on] = fill(_ON, "Ghost Swap", f"ExecStart={start}", *success, *mounted)
     if declared.fallback or real != path:
-        stop = "ExecStop=-" + _command(ghostctl, "off", real)
-        wanted.append(f"ghostctl-off@{name}.service")
-        files[wanted[-1]] = fill(_OFF, "Deactivation of Ghost Swap", stop, *mounted)
-    after = f"After=ghostctl-on@{name}.service"
-    lines = [f"Wants={' '.join(wanted)}", after] if wanted else [after]
+        stop = _command(ghostctl, "off", real)
+        files[off] = fill(_OFF, "Deactivation of Ghost Swap", f"ExecStop=-{stop}", *mounted)
+    wants = " ".join(unit for unit in files if unit != on)
+    after = " ".join(unit for unit in files if unit != off)
+    lines = [*([f"Wants={wants}"] if wants else []), f"After={after}"]
     files[f"{name}.swap.d/50-ghostctl.conf"] = fill(_DROP_IN, "", *lines)
     return files
 
