@@ -9,12 +9,16 @@ failure when the environment variable GHOSTCTL_REQUIRE names it (``GHOSTCTL_REQU
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import functools
 import os
+import platform
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -57,7 +61,7 @@ def _both(*probes: Callable[[], str | None]) -> Callable[[], str | None]:
     return lambda: next((reason for probe in probes if (reason := probe())), None)
 
 
-def _filesystem(kind: str) -> Callable[[], str | None]:
+def _in_kernel(kind: str) -> Callable[[], str | None]:
     def probe() -> str | None:
         known = Path("/proc/filesystems").read_text().split()
         # a module may still bring it
@@ -66,7 +70,11 @@ def _filesystem(kind: str) -> Callable[[], str | None]:
             return None
         return f"the kernel has no {kind}"
 
-    return _both(_root, _path("/dev/loop-control"), _programs(f"mkfs.{kind}"), probe)
+    return probe
+
+
+def _filesystem(kind: str) -> Callable[[], str | None]:
+    return _both(_root, _path("/dev/loop-control"), _programs(f"mkfs.{kind}"), _in_kernel(kind))
 
 
 def _cgroup() -> str | None:
@@ -136,6 +144,54 @@ def _user_namespace() -> str | None:
     return "no user namespace can be made" if done.returncode else None
 
 
+INIT_PACKAGES = {
+    "openrc": ("openrc", "librc1", "libeinfo1", "insserv", "initscripts"),
+    "sysvinit": ("sysvinit-utils", "sysv-rc", "insserv", "initscripts"),
+}
+"""Debian's packages that make an init system; what else they depend on, every Debian has."""
+
+
+def init_packages(system: str) -> Path:
+    """The directory in the cache that has the packages of an init system. Raises `CalledProcessError`.
+
+    They are not to be installed: that would change how the machine boots.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ghostctl-init"
+    directory = cache / f"{platform.freedesktop_os_release().get('VERSION_CODENAME', 'debian')}-{system}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.exists():
+            with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as name:
+                _download(INIT_PACKAGES[system], Path(name) / "packages").rename(directory)
+    return directory
+
+
+def _download(packages: Sequence[str], directory: Path) -> Path:
+    directory.mkdir()
+    download = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *packages]
+    done = subprocess.run(download, cwd=directory, capture_output=True, check=False)
+    if done.returncode:
+        # apt's lists are missing or too old
+        subprocess.run(["apt-get", "-q", "update"], capture_output=True, check=False)
+        subprocess.run(download, cwd=directory, capture_output=True, text=True, check=True)
+    return directory
+
+
+def _init_system(system: str) -> Callable[[], str | None]:
+    # without a network, not every test has to wait for it
+    @functools.cache
+    def probe() -> str | None:
+        try:
+            init_packages(system)
+        except subprocess.CalledProcessError as error:
+            return f"its packages cannot be downloaded: {error.stderr.strip()}"
+        return None
+
+    programs = _programs("apt-get", "dpkg-deb", "mount", "unshare", "nsenter")
+    return _both(_root, programs, _in_kernel("overlay"), probe)
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "swap": _both(_root, _path("/proc/swaps"), _programs("mkswap", "swapon", "swapoff")),
@@ -149,6 +205,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "dm": _both(_root, _programs("dmsetup"), _device_mapper),
     "cgroup": _both(_root, _cgroup),
     "zram": _both(_root, _path("/sys/class/zram-control")),
+    **{system: _init_system(system) for system in INIT_PACKAGES},
     "setpriv": _both(_root, _programs("setpriv")),
     "acl": _both(_root, _programs("setfacl", "getfacl")),
     "mkswap": _programs("mkswap", "swaplabel", "blkid"),
