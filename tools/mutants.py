@@ -55,7 +55,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = "ghostctl"
 MODULES = ["header", "swaps", "areas", "atomic", "ghostfile", "ghostwrite", "lookup", "activation"]
 MODULES += ["deactivation", "resize", "signals", "rundir", "backends/zram"]
-ON_AREAS = {"areas", "activation", "deactivation", "resize", "backends/zram"}
+ON_AREAS = {"areas", "activation", "deactivation", "declared", "resize", "backends/zram"}
 """Modules that do little without active areas."""
 SLOW = {"vm", "live", "lint", "docs", "faults", "golden", "differential"}
 """Folders of tests that are not the fast ones, those of `make test-fast`."""
@@ -385,7 +385,7 @@ def copy(tree: Path, base: Path) -> None:
     command = ["git", "-C", str(tree), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode().split("\0")
     for name in filter(None, names):
-        if (tree / name).is_file():
+        if (tree / name).is_file() or (tree / name).is_symlink():
             (base / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(tree / name, base / "tree" / name, follow_symlinks=False)
     shutil.copytree(base / "tree" / "src", base / "src")

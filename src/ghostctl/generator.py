@@ -6,8 +6,7 @@ hangs on the .swap unit that systemd itself makes of the line: what keeps system
 (`noauto`, systemd.swap=0) keeps these from being started.
 
 systemd never calls swapon(8) for a ghost: `ghostctl on` activates it, and the .swap unit is active as soon as
-systemd reads of the file in /proc/swaps. No service remains active that would keep the next start of the
-.swap unit from making and activating the ghost anew.
+systemd reads of the file in /proc/swaps.
 """
 
 from __future__ import annotations
@@ -42,17 +41,15 @@ DefaultDependencies=no
 RequiresMountsFor={directory}
 """
 
-# not needed as soon as the area is gone, by whatever hand: made again in the next start
+# neither this nor the next remains active: a start of the .swap unit runs both, whatever became of the area
 _MKGHOST = f"""\
 {_HEAD}{_SERVICE}After=systemd-remount-fs.service
 Before={{name}}.swap shutdown.target
 Conflicts=shutdown.target
-PartOf={{name}}.swap
-StopWhenUnneeded=yes
 
 [Service]
 Type=oneshot
-RemainAfterExit=yes
+RemainAfterExit=no
 TimeoutStartSec={{timeout}}
 {{lines}}
 """
@@ -64,6 +61,7 @@ Conflicts=shutdown.target
 
 [Service]
 Type=oneshot
+RemainAfterExit=no
 TimeoutStartSec={{timeout}}
 {{lines}}
 """
@@ -184,18 +182,21 @@ def units(number: int, declared: fstab.Declaration, real: str, source: str, ghos
     files = {}
     if declared.size is not None:
         start = _command(ghostctl, "mkghost", "--if-needed", *_make_options(declared), real)
-        files[make] = fill(_MKGHOST, "Ghost Swapfile", f"ExecStart={start}", *mounted)
+        # what is an ordinary swap area stays one, and is activated as such
+        files[make] = fill(_MKGHOST, "Ghost Swapfile", f"ExecStart={start}", "SuccessExitStatus=3", *mounted)
     start = _command(ghostctl, "on", "--if-needed", *_on_options(declared), real)
     # a kernel without ghosts is no failure
     success = [] if declared.fallback else ["SuccessExitStatus=5"]
     files[on] = fill(_ON, "Ghost Swap", f"ExecStart={start}", *success, *mounted)
     if declared.fallback or real != path:
         stop = _command(ghostctl, "off", real)
-        files[off] = fill(_OFF, "Deactivation of Ghost Swap", f"ExecStop=-{stop}", *mounted)
+        # not active is as good
+        lines = (f"ExecStop={stop}", "SuccessExitStatus=3")
+        files[off] = fill(_OFF, "Deactivation of Ghost Swap", *lines, *mounted)
     wants = " ".join(unit for unit in files if unit != on)
     after = " ".join(unit for unit in files if unit != off)
-    lines = [*([f"Wants={wants}"] if wants else []), f"After={after}"]
-    files[f"{name}.swap.d/50-ghostctl.conf"] = fill(_DROP_IN, "", *lines)
+    drop_in = [*([f"Wants={wants}"] if wants else []), f"After={after}"]
+    files[f"{name}.swap.d/50-ghostctl.conf"] = fill(_DROP_IN, "", *drop_in)
     return files
 
 

@@ -158,6 +158,8 @@ def _checked(request: Request, old: File | None) -> Request:
         return request
     areas.refuse_active(old)
     if not request.may_replace(old):
+        if request.if_needed and old.header is not None and old.st.st_size >= old.header.size:
+            raise NotAGhost(f"exists: it is {old.describe()}, which stays as it is", path=old.path)
         raise Error(f"exists: it is {old.describe()}", path=old.path, hint="--force replaces it")
     return request.adopt(old)
 

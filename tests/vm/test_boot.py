@@ -87,7 +87,9 @@ AREAS_UNIT = f"""\
 [Unit]
 Description=The ordinary areas of the lab
 DefaultDependencies=no
-Before=dev-loop0.swap var-lib-ghost-ordinary.swap
+Before=dev-loop0.swap var-lib-ghost-ordinary.swap shutdown.target
+Conflicts=shutdown.target
+RequiresMountsFor={DIR}
 Before=ghostctl-mkghost@var-lib-ghost-ordinary.service ghostctl-on@var-lib-ghost-ordinary.service
 
 [Service]
@@ -96,6 +98,7 @@ RemainAfterExit=yes
 ExecStart=/bin/sh -ec 'for file in {DIR}/image {DIR}/ordinary; do \\
     test -e $file || (umask 077; head -c {ORDINARY_MIB}M /dev/zero >$file; mkswap $file); done; \\
     losetup /dev/loop0 {DIR}/image'
+ExecStop=losetup -d /dev/loop0
 """
 
 PROLOGUE = f"""\
@@ -104,9 +107,15 @@ set -x
 export PATH={GHOSTCTL.parent}:$PATH
 unset PYTHONPATH
 
+# systemctl does not wait for the services of a .swap unit that is inactive, as one is whose area is zram
+settle() {{
+    while test -n "$(systemctl list-jobs --no-legend)"; do sleep 0.3; done
+}}
+
 # what is to be seen after a step, and the exit status of the command before
 look() {{
     set -- /run/lab/steps/$1 $?
+    settle
     mkdir -p $1
     echo $2 >$1/exit
     ghostctl status --json --no-zswap --output name,type,size,used,prio,uuid,ghost >$1/status
@@ -138,7 +147,6 @@ systemctl restart {UNITS}
 look restarted
 
 systemctl stop {UNITS}
-look stopped
 rm {FILES}
 systemctl start {UNITS}
 look remade
@@ -153,10 +161,11 @@ swapoff {ZSWAP.file}
 systemctl start {UNITS}
 look off-by-hand
 
-systemctl stop {PLAIN.unit} {FALLBACK.unit}
+systemctl stop {UNITS}
+look stopped
 ghostctl on -p {PLAIN.after.prio} {PLAIN.file}
 ghostctl on -p {FALLBACK.after.prio} --fallback zram {FALLBACK.file}
-systemctl start {PLAIN.unit} {FALLBACK.unit}
+systemctl start {UNITS}
 look on-by-hand
 
 systemctl stop {PLAIN.unit} {ZSWAP.unit}
@@ -175,13 +184,12 @@ SECOND = f"""\
 look boot-again
 
 swapoff -a
-cp /etc/fstab.after /etc/fstab
-systemctl daemon-reload
-rm {PLAIN.file} {FALLBACK.file}
+rm {FILES}
 systemctl start swap.target
 look all-off
 
 systemctl stop {FALLBACK.unit}
+settle
 mkdir -p /run/ghostctl
 flock --no-fork /run/ghostctl/zram.lock sleep 600 &
 holder=$!
@@ -197,15 +205,16 @@ systemctl daemon-reload
 look line-gone
 ghostctl off {FALLBACK.file}
 look line-gone-off
-ghostctl off {LINKED.file}
+
+swapoff -a
 cp /etc/fstab.after /etc/fstab
 systemctl daemon-reload
 systemctl start swap.target
-look line-back
+look all-off-edited
 
 # files in memory are there until the end, so what is swapped of them has to come back
 seq 12000000 >/dev/shm/data
-echo 100M swappiness=200 >/sys/fs/cgroup/system.slice/lab.service/memory.reclaim
+echo 100M swappiness=200 >/sys/fs/cgroup/system.slice/lab.service/memory.reclaim || true
 look data
 sync
 systemctl reboot
@@ -427,9 +436,19 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Booted:
     return boot(KERNEL_WITH, directory, "broken", BROKEN, append="zswap.enabled=1")
 
 
-BEFORE = ("boot", "restarted", "remade", "boot-again")
-AFTER = ("edited", "off-by-hand", "on-by-hand", "zswap-off", "zswap-on")
-AFTER_AGAIN = ("all-off", "locked", "unlocked", "line-gone", "line-gone-off", "line-back", "data")
+BEFORE = (
+    *("boot", "restarted", "remade"),
+    *("boot-again", "all-off", "locked", "unlocked", "line-gone", "line-gone-off"),
+)
+AFTER = (
+    *("edited", "off-by-hand", "stopped", "on-by-hand", "zswap-off", "zswap-on"),
+    *("all-off-edited", "data"),
+)
+STARTS = (
+    *("boot", "restarted", "remade", "edited", "off-by-hand", "on-by-hand"),
+    *("boot-again", "all-off", "all-off-edited"),
+)
+"""Steps in which all lines are started."""
 
 
 def usable(mib: int) -> int:
@@ -449,7 +468,7 @@ def is_down(boots: Boots, step: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ROWS)
-@pytest.mark.parametrize("step", [*BEFORE, "stopped", *AFTER, *AFTER_AGAIN])
+@pytest.mark.parametrize("step", [*BEFORE, *AFTER])
 def test_area_is_what_the_line_declares(boots: Boots, step: str, name: str) -> None:
     seen, row = boots.step(step), ROWS[name]
     area = seen.areas.get(row.file)
@@ -458,20 +477,22 @@ def test_area_is_what_the_line_declares(boots: Boots, step: str, name: str) -> N
         return
     assert area is not None
     declared = row.before if step in BEFORE else row.after
-    mib = declared.mib if row.is_ghost else ORDINARY_MIB
-    assert (area.size, area.prio) == (usable(mib), declared.prio)
+    assert area.prio == declared.prio
     if row.is_ghost and not boots.has_ghosts:
-        assert area.name.startswith("/dev/zram")
+        assert (area.name.startswith("/dev/zram"), area.size) == (True, usable(declared.mib))
         return
     assert area.name == row.file
     if row.is_ghost:
-        assert area.type == "ghost"
+        assert (area.type, area.size) == ("ghost", usable(declared.mib))
+    else:
+        # parts of pages in an extent of a file count for nothing
+        assert usable(ORDINARY_MIB) - 65536 < area.size <= usable(ORDINARY_MIB)
     if name != "linked":
         # systemd knows that one by its other name
         assert row.unit in seen.active
 
 
-@pytest.mark.parametrize("step", [*BEFORE, "stopped", *AFTER, *AFTER_AGAIN])
+@pytest.mark.parametrize("step", [*BEFORE, *AFTER])
 def test_nothing_else_fails(boots: Boots, step: str) -> None:
     expected = set()
     if step == "zswap-off" and boots.has_ghosts:
@@ -479,8 +500,8 @@ def test_nothing_else_fails(boots: Boots, step: str) -> None:
     if step == "locked" and not boots.has_ghosts:
         expected = {"ghostctl-on@var-lib-ghost-fallback.service"}
     seen = boots.step(step)
+    assert (seen.exit != 0) == bool(expected)
     assert (seen.failed, seen.state) == (expected, "degraded" if expected else "running")
-    assert (seen.exit == 0) == (not expected)
     assert seen.log("ordering cycle") == []
 
 
@@ -488,7 +509,7 @@ def test_nothing_but_the_lines_is_active(boots: Boots) -> None:
     expected = {row.file for name, row in ROWS.items() if not is_down(boots, "boot", name)}
     if boots.has_ghosts:
         expected |= {f"{DIR}/two words", f"{DIR}/damaged"}
-    for step in ("boot", "boot-again", "line-back"):
+    for step in ("boot", "boot-again", "all-off-edited"):
         assert boots.step(step).areas.keys() == expected
 
 
@@ -501,13 +522,11 @@ def test_zswap_that_is_off_is_in_the_log(ghosts: Boots) -> None:
     assert "zswap is off" in line
 
 
-@pytest.mark.parametrize(
-    "step", ["boot", "restarted", "remade", "edited", "off-by-hand", "boot-again", "all-off"]
-)
+@pytest.mark.parametrize("step", [step for step in STARTS if step != "on-by-hand"])
 def test_stock_kernel_says_why_in_one_line(stock: Boots, step: str) -> None:
     for row in (PLAIN, ZSWAP, LINKED):
-        (line,) = stock.step(step).log(f"ghostctl: {row.file}: ")
-        assert "has no ghost swap" in line
+        lines = stock.step(step).log(f"ghostctl: {row.file}: ")
+        assert len([line for line in lines if "has no ghost swap" in line]) == 1
 
 
 def test_lock_of_another_process_is_in_the_log(stock: Boots) -> None:
@@ -517,7 +536,8 @@ def test_lock_of_another_process_is_in_the_log(stock: Boots) -> None:
 def test_ordinary_areas_are_in_the_log(boots: Boots) -> None:
     for step in ("boot", "boot-again"):
         assert len(boots.step(step).log("/dev/loop0 is not the path of a file")) == 1
-        assert len(boots.step(step).log(f"{ROWS['ordinary'].file}: ")) == 1
+        (line,) = boots.step(step).log(f"ghostctl: {ROWS['ordinary'].file}: ")
+        assert "it is a swap file" in line
 
 
 def test_ghosts_come_before_swap_target(ghosts: Boots) -> None:
@@ -564,7 +584,7 @@ def test_shutdown_with_data_in_the_ghosts(boots: Boots) -> None:
         assert boots.step("data").areas[row.file].used > 1 << 20
     console = boots.second.boot.console
     assert "reboot: Restarting system" in console
-    for trouble in ("Failed deactivating swap", "A stop job is running", "Out of memory", "Could not"):
+    for trouble in ("Failed deactivating swap", "Failed unmounting", "stop job is running", "Out of memory"):
         assert trouble not in console
 
 
