@@ -719,3 +719,28 @@ def test_the_generator_is_tried(fstab: Path, ghost: Path, breakage: str, words: 
     (problem,) = problems
     assert problem["severity"] == "error"
     assert words in problem["message"]
+
+
+def test_a_line_that_declares_what_the_ghost_was(fstab: Path, ghost: Path) -> None:
+    """resize and label name it, with the command; it is /etc/fstab, here that of a mount namespace."""
+    require("mount")
+    make_ghost(ghost, 1 << 20)
+    line = f"{ghost} none swap nofail,x-ghost.size=1M,x-ghost.label=one 0 0\n"
+    fstab.write_text(f"# first\n/other none swap x-ghost.size=1M\n{line}")
+    inside = ("unshare", "-m", "sh", "-ec", 'mount --bind "$0" /etc/fstab; exec "$@"', str(fstab))
+    done = ghostctl("label", "-L", "one", ghost, prefix=inside)
+    assert (done.returncode, done.stderr) == (0, "")
+    for words, said, changed in (
+        (("resize", ghost, "2M"), "size", line.replace("1M", "2097152")),
+        (("label", "-L", "two words", ghost), "label", line.replace("=one", "=two\\040words")),
+        (("label", "-L", "", ghost), "label", line.replace(",x-ghost.label=one", "")),
+    ):
+        fstab.write_text(f"# first\n/other none swap x-ghost.size=1M\n{line}")
+        if said == "label":
+            assert ghostctl("resize", ghost, "1M").returncode == 0
+        done = ghostctl(*words, prefix=inside)
+        assert done.returncode == 0
+        warning, hint = done.stderr.splitlines()
+        assert warning == f"ghostctl: {ghost}: warning: line 3 of /etc/fstab declares another {said}"
+        run_hint(hint.partition("hint: ")[2], fstab)
+        assert fstab.read_text() == f"# first\n/other none swap x-ghost.size=1M\n{changed}"

@@ -96,14 +96,14 @@ def warn_stale(path: str, have: Header) -> None:
         try:
             declared = fstab.declare(line)
             size = have.size if declared.size is None else sizes.parse(declared.size)
-            label = have.label_text if declared.label is None else declared.label
+            label = have.label if declared.label is None else header.cut_label(os.fsencode(declared.label))
         except UsageError as error:
             report.trace(f"{fstab.PATH}:{line.number}: {error}")
             continue
         changes = []
         if size // have.page_size != have.pages:
             changes.append(f"x-ghost.size={have.size}")
-        if label != have.label_text:
+        if label != have.label:
             changes.append(f"x-ghost.label={have.label_text or ''}")
         if changes:
             what = "size" if changes[0].startswith("x-ghost.size") else "label"
