@@ -89,7 +89,7 @@ __ghostctl_active_area() {
             return
         fi
     fi
-    # also a ghost that an area of another name realises
+    # also a ghost whose area has another name
     __ghostctl_area
 }
 

@@ -42,7 +42,7 @@ function __ghostctl_tags
     ghostctl inspect -- $areas 2>/dev/null | string replace -rf "^  $argv[1] +" ''
 end
 
-# LABEL= and UUID=, with what stands behind them
+# LABEL= and UUID=, with the values that there are
 function __ghostctl_tagged
     set -l token (commandline -ct)
     switch $token
@@ -146,7 +146,7 @@ complete -c ghostctl -n '__ghostctl_in on' -s e -l ifexists -d 'Skip areas that 
 complete -c ghostctl -n '__ghostctl_in on' -s T -l fstab -r -F -d 'Instead of /etc/fstab'
 complete -c ghostctl -n '__ghostctl_in on' -l if-needed -d 'Do nothing when it is active already'
 complete -c ghostctl -n '__ghostctl_in on' -s f -l fixpgsz -d 'Rewrite a ghost made for another page size'
-complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file ghostswap xswap zram' -d 'What realises a ghost'
+complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file ghostswap xswap zram' -d 'What makes a ghost active'
 complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file ghostswap xswap zram)' \
     -d 'When the kernel takes no ghosts'
 complete -c ghostctl -n '__ghostctl_in on' -l compressor -x -a "$compressors" -d 'Compressor of zram'

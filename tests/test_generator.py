@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostctl import fstab, generator
+from ghostctl import fstab, generator, zswap
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "generator").iterdir())
 GHOSTCTL = "/usr/bin/ghostctl"
@@ -202,6 +202,20 @@ def test_usage(arguments: list[str]) -> None:
     assert process.stderr == "usage: ghostctl-generator NORMAL [EARLY LATE]\n"
 
 
+def test_zswap_that_is_set_for_the_next_boots(tmp_path: Path) -> None:
+    """systemd-tmpfiles does that after the swap areas."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/swaps").touch()
+    (tmp_path / "etc/tmpfiles.d").mkdir(parents=True)
+    (tmp_path / "etc/fstab").write_text(LINE)
+    for value, is_on in (("Y", True), ("N", False)):
+        zswap.persist({"enabled": value, "max_pool_percent": "50"}, str(tmp_path))
+        units = tmp_path / value
+        generator.generate(str(units), "/etc/fstab", GHOSTCTL, print, root=str(tmp_path))
+        unit = (units / "ghostctl-on@var-lib-ghost-swap0.service").read_text()
+        assert ("--enable-zswap" in unit) is is_on
+
+
 def test_unreadable_fstab(tmp_path: Path) -> None:
     process = run(str(tmp_path / "normal"), SYSTEMD_FSTAB=str(tmp_path))
     assert process.returncode == 1
@@ -269,6 +283,14 @@ def test_a_packaged_generator_comes_first(source: Path, tmp_path: Path) -> None:
     script.write_text(text)
     assert run_program(path, units, source, *map(str, mounted)) == ""
     assert len(tree(units)) == 3
+    # two packages: either leaves the work to one and the same
+    local = Path("/usr/local/lib/systemd/system-generators")
+    both = 'mount -t tmpfs none /usr/local/lib; mkdir -p "$1"; cp "$0" "$1"; shift; exec "$@"'
+    inside = (*mounted, "sh", "-ec", both, str(script), str(local))
+    for directory in (target, local):
+        shutil.rmtree(units)
+        assert run_program(directory / "ghostctl-generator", units, source, *map(str, inside)) == ""
+        assert len(tree(units)) == 3
 
 
 KEYS = st.sampled_from(

@@ -166,7 +166,7 @@ def check_new(file: str, options: list[tuple[str, str | None]], path: str) -> st
         with ghostfile.look(real) as found:
             if not found.is_ghost:
                 raise NotAGhost(f"not a ghost: it is {found.describe()}", path=real)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         if declared.size is None:
             raise UsageError("does not exist, so the line needs a --size", path=real) from None
         for problem in _check_directory(real):
@@ -182,7 +182,11 @@ def check_new(file: str, options: list[tuple[str, str | None]], path: str) -> st
 
 def iter_problems(line: fstab.Line, system: System) -> Iterator[Problem]:
     """What is wrong with one line that is one of the `System.ghost_lines`."""
-    yield from _check_line(line, system)
+    first = list(_check_line(line, system))
+    yield from first
+    if any(problem.id == "line" for problem in first):
+        # what it would declare is not known
+        return
     yield from _check_file(line, system)
     yield from _check_kernel(line, system)
     yield from _check_zswap(line, system)
@@ -228,9 +232,12 @@ def _check_generator(system: System) -> Iterator[Problem]:
         yield Problem("generator", "error", f"the generator does not work: {describe(error)}", hint)
         return
     names = {f"{generator.escape_path(generator.boot_path(line))}.swap": line for line in wanted}
-    if wanted and not tried.units & names.keys():
-        why = tried.log.splitlines()[-1:] or [f"{path} makes no units for the ghosts"]
-        yield Problem("generator", "error", f"the generator does not work: {why[0]}", hint)
+    for name in sorted(names.keys() - tried.units):
+        line = names[name]
+        where = f"{system.path}:{line.number}: "
+        said = (words.partition(where)[2] for words in tried.log.splitlines() if where in words)
+        last = tried.log.splitlines()[-1:] or [f"{path} makes no units for {line.spec}"]
+        yield Problem("generator", "error", f"the generator does not work: {next(said, last[0])}", hint)
     for program in sorted(tried.programs):
         if not os.access(program, os.X_OK):
             yield Problem("generator", "error", f"{path}: its units run {program}, which is not there", hint)
@@ -257,7 +264,7 @@ def _check_line(line: fstab.Line, system: System) -> Iterator[Problem]:
                     "link",
                     "warning",
                     f"a directory of its path is a symbolic link: the area will be called {real}",
-                    f"{command('remove', system.path, spec)} && {_add_command(declared, real, system.path)}",
+                    set_command(spec, [f"path={real}"], system.path),
                 )
     except UsageError as error:
         declared = Declaration(())
@@ -281,26 +288,6 @@ def _check_line(line: fstab.Line, system: System) -> Iterator[Problem]:
             "without nofail, swap.target fails when the ghost does",
             set_command(spec, ["nofail"], system.path),
         )
-
-
-def _add_command(declared: Declaration, path: str, fstab_path: str) -> str:
-    """The command that adds the line for another path."""
-    words = [path]
-    for option, value in (
-        ("-s", declared.size),
-        ("-p", declared.priority),
-        ("-L", declared.label),
-        ("-U", declared.uuid),
-        ("--fallback", "skip" if declared.skips else ",".join(declared.fallback) or None),
-        ("--compressor", declared.compressor),
-        ("--memory-limit", declared.memory_limit),
-    ):
-        if value is not None:
-            words += [option, str(value)]
-    for name in ("nofail", "noauto", "zswap"):
-        if getattr(declared, name):
-            words.append(f"--{name}")
-    return command("add", fstab_path, *words)
 
 
 def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:

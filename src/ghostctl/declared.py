@@ -57,6 +57,22 @@ def make(declared: Declaration, path: str) -> bool:
     return ghostwrite.create(path, request).changed
 
 
+def locate(spec: str, actives: Sequence[Active], fstab_path: str, *, pass_over: bool) -> str | None:
+    """The path of what is to be activated; None for what does not exist, with `pass_over`.
+
+    Raises `OSError`, and as `lookup.resolve`.
+    """
+    try:
+        path = lookup.resolve(spec, actives, fstab_path)
+        os.stat(path)
+    except (FileNotFoundError, NotFound):
+        if not pass_over:
+            raise
+        report.trace(f"{spec}: does not exist, passed over")
+        return None
+    return path
+
+
 def activate(
     line: Line,
     declared: Declaration,
@@ -69,13 +85,11 @@ def activate(
 
     With `pass_over`, and with nofail, what does not exist is. Raises as `activation.activate`.
     """
+    path = locate(str(line.spec), areas.read(), fstab_path, pass_over=declared.nofail or pass_over)
+    if path is None:
+        return False
     try:
-        path = lookup.resolve(str(line.spec), areas.read(), fstab_path)
         return activation.activate(path, request.declared(declared))
-    except (FileNotFoundError, NotFound):
-        if not (declared.nofail or pass_over):
-            raise
-        report.trace(f"{line.spec}: does not exist, passed over")
     except Unsupported as error:
         if not declared.skips:
             raise
@@ -114,32 +128,61 @@ def warn_stale(path: str, have: Header) -> None:
             )
 
 
-def start(edit: Edit, path: str, fstab_path: str) -> Edit:
-    """Makes and activates the ghost of a line that has just been added.
+def add(fstab_path: str, path: str, options: fstabedit.Options) -> Edit:
+    """Adds the line of a ghost, makes the ghost and activates it.
 
-    When that fails, the line and a file that it made are taken back, and what it raised goes on.
+    When that fails, line and ghost are as they were, unless it has become active. Raises as
+    `fstabedit.add`, `make` and `activate`.
     """
-    (line,) = edit.lines
-    declared = fstab.declare(line)
-    existed, made = os.path.lexists(path), False
+    raw = fstab.format_swap(path, options)
+    line = Line(raw)
+    declared, before = fstab.declare(line), _content(fstab_path)
+    existed, old = os.path.lexists(path), _header(path)
     try:
+        edit = fstabedit.add(fstab_path, path, options)
         made = declared.size is not None and make(declared, path)
-        request = activation.Request(if_needed=True)
-        activated = activate(line, declared, request, fstab_path)
+        activated = activate(line, declared, activation.Request(if_needed=True), fstab_path)
     except BaseException:
-        is_active = _is_active(path)
-        if is_active is not False:
-            # what failed, or a signal, came after that
-            words = "is active" if is_active else "cannot tell whether it is active"
-            report.warn(path, f"{words}: its line in {fstab_path} stays")
-            raise
-        if edit.changed:
-            fstabedit.take_back(fstab_path, edit)
-            report.warn(path, f"is not active: its line in {fstab_path} was taken back")
-        if made and not existed:
-            os.unlink(path)
+        if (_content(fstab_path), os.path.lexists(path), _header(path)) != (before, existed, old):
+            _undo(fstab_path, path, raw, before, old, existed=existed)
         raise
     return edit._replace(changed=edit.changed or made or activated)
+
+
+def _content(fstab_path: str) -> bytes | None:
+    try:
+        return b"".join(line.raw for line in fstab.read(fstab_path))
+    except FileNotFoundError:
+        return None
+
+
+def _header(path: str) -> Header | None:
+    """That of a ghost; None for anything else."""
+    try:
+        with ghostfile.look(path) as file:
+            return file.header if file.is_ghost else None
+    except (OSError, Error):
+        return None
+
+
+def _undo(
+    fstab_path: str, path: str, raw: bytes, before: bytes | None, old: Header | None, *, existed: bool
+) -> None:
+    is_active = _is_active(path)
+    if is_active is not False:
+        # what failed, or a signal, came after that
+        words = "is active" if is_active else "cannot tell whether it is active"
+        report.warn(path, f"{words}: its line in {fstab_path} stays")
+        return
+    try:
+        if fstabedit.take_back(fstab_path, raw, before):
+            report.warn(path, f"is not active: its line in {fstab_path} was taken back")
+        if old is not None:
+            ghostwrite.create(path, ghostwrite.Request(old, if_needed=True))
+        elif not existed and os.path.lexists(path):
+            os.unlink(path)
+    except (OSError, Error) as error:
+        report.error(error)
 
 
 def _is_active(path: str) -> bool | None:

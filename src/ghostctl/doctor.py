@@ -481,9 +481,7 @@ def _check_line(machine: Machine, line: fstab.Line) -> Iterator[Finding]:
         yield Finding("FAIL", f"{where}: systemd refuses x-systemd.makefs of a file", tuple(edit))
     if not line.has_option("nofail") and not line.has_option("noauto"):
         edit = _edit_fstab(path, "nofail")
-        yield Finding(
-            "WARN", f"{where}: no nofail, so a kernel without ghost swap fails the boot", tuple(edit)
-        )
+        yield Finding("WARN", f"{where}: no nofail, so swap.target fails when the ghost does", tuple(edit))
 
 
 def _check_path(machine: Machine, path: str, where: str, size: str | None) -> Iterator[Finding]:
@@ -597,7 +595,7 @@ CHECKS = (
         "A ghost needs a kernel with ghost swap. Three interfaces exist, none of them in mainline: swapon(2) "
         "of a ghost file (file), the device /dev/ghostswap (ghostswap), and /sys/kernel/mm/xswap (xswap). "
         "Whether files are taken is known from an active ghost, from --probe, which swaps a throw-away ghost "
-        "on and off, or from the kernel's symbols. Any kernel with zram can stand in: ghostctl on "
+        "on and off, or from the kernel's symbols. Any kernel with zram can do without: ghostctl on "
         "--fallback zram, or x-ghost.fallback=zram in fstab.",
     ),
     Check(

@@ -37,7 +37,8 @@ class LineError(UsageError):
 class Line:
     """One line of fstab. `raw` is all of it, with its ending; `spec` is None unless it is an entry.
 
-    `error` says why a line that looks like an entry is none; `excess` is what follows an entry's six fields.
+    `error` says why a line that looks like an entry is none; `excess` is true when something else than two
+    numbers follows the options.
     """
 
     __slots__ = ("error", "excess", "file", "number", "options", "optstring", "raw", "spec", "vfstype")
@@ -69,7 +70,10 @@ class Line:
         self.spec, self.file, self.vfstype = fields[:3]
         self.optstring = fields[3] if len(fields) > 3 else "defaults"
         self.options = split_options(self.optstring)
-        self.excess = len(fields) > 6 and not fields[6].startswith("#")
+        rest = fields[4:]
+        while rest and rest[0].isdecimal() and len(rest) > len(fields) - 6:
+            del rest[0]
+        self.excess = bool(rest) and not rest[0].startswith("#")
 
     def has_option(self, key: str) -> bool:
         return any(k == key for k, _ in self.options)
@@ -267,7 +271,13 @@ class Declaration:
         self.nofail = self.noauto = False
         self.warnings: list[str] = []
         seen: dict[str, str | None] = {}
+        after_fallback = False
         for key, value in options:
+            after_fallback = key == f"{GHOST_PREFIX}fallback" or (
+                after_fallback and value is None and key not in _WORDS and not key.startswith("x-")
+            )
+            if after_fallback and not key.startswith("x-"):
+                self.warnings.append(f"{key} is ignored: no backend is called so, nor an option")
             if key not in seen:
                 seen[key] = value
                 self._read(key, value)
@@ -318,11 +328,15 @@ class Declaration:
             return
         if not value:
             raise LineError(f"{key} has no value")
+        if not value.isprintable():
+            raise LineError("an unprintable character in an option")
         if name == "size":
             sizes.to_pages(sizes.parse(value), sizes.page_size())
             self.size = value
         elif name == "label":
             self.label = value
+            if len(os.fsencode(value)) > sizes.LABEL_BYTES:
+                self.warnings.append(f"{key} is longer than {sizes.LABEL_BYTES} bytes: it is cut")
         elif name == "uuid":
             if not is_uuid(value):
                 raise LineError(f"{key} is not a UUID")
@@ -339,6 +353,14 @@ class Declaration:
             self.memory_limit = sizes.parse(value)
 
 
+_WORDS = ("defaults", "sw", "nofail", "noauto", "auto", "discard", "rw", "ro")
+"""Options without a value that one finds on swap lines."""
+
+_EXCESS = (
+    "what follows the options counts for nothing: another entry needs a line of its own, "
+    "and a blank in a value is written \\040"
+)
+
 _NO_PUNCTUATION = dict.fromkeys(map(ord, "-_.:"))
 
 
@@ -346,8 +368,11 @@ def declare(line: Line) -> Declaration:
     """What a swap line declares. Raises `LineError` and `SizeError`."""
     spec = str(line.spec)
     found = Declaration(line.options, simplify(spec) if spec.startswith("/") else spec)
+    for word in option_words(line.optstring):
+        if word.startswith(GHOST_PREFIX) and word.count('"') % 2:
+            found.warnings.append(f"{word.partition('=')[0]}: the quote does not end")
     if line.excess:
-        found.warnings.append("only the first entry of the line counts: another one needs a line of its own")
+        found.warnings.append(_EXCESS)
     return found
 
 
@@ -358,16 +383,18 @@ def misplaced(line: Line) -> list[str]:
     own = [(key, value) for key, value in line.options if not key.startswith(GHOST_PREFIX)]
     found = [warning for warning in Declaration(own).warnings if "x-ghost" in warning]
     if len(own) < len(line.options):
-        found.append(f"{line.spec} is not the path of a file: its x-ghost options are ignored")
+        is_tag = not str(line.spec).startswith("/")
+        why = "systemd finds no ghost but by its path" if is_tag else "that is not the path of a file"
+        found.append(f"{line.spec}: {why}: its x-ghost options are ignored")
     if line.excess and GHOST_PREFIX.encode() in line.raw:
-        found.append("only the first entry of the line counts: another one needs a line of its own")
+        found.append(_EXCESS)
     return found
 
 
 def real_path(path: str, root: str = "") -> str:
     """The path of a file without the symbolic links of its directory; those below `root` are relative.
 
-    A link in its last place stays: swapon(2) of what is behind it would be another file's.
+    A link in its last place stays.
     """
     directory = os.path.dirname(path)
     real = os.path.realpath(root + directory)
@@ -379,8 +406,9 @@ def real_path(path: str, root: str = "") -> str:
 def is_for(line: Line, file: str) -> bool:
     """Whether a swap line is for a file, whichever way its path is written, or for what is called so."""
     spec = str(line.spec)
-    if spec == file or not (file.startswith("/") and spec.startswith("/")):
+    if spec == file or "=" in file.partition("/")[0] or not spec.startswith("/"):
         return spec == file
+    file = os.path.abspath(file)
     return real_path(simplify(spec)) == real_path(simplify(file))
 
 

@@ -9,16 +9,17 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from . import atomic, fstab, lookup
+from . import atomic, fstab, generator, lookup, sizes
 from .errors import Busy, Error, NotAGhost, NotFound, UsageError
 from .fstab import Line
 from .report import quote
 
 Options = list[tuple[str, str | None]]
 
+_PATH = "path"
+"""Stands for the first field of a line, in a change."""
 _FLAGS = ("nofail", "noauto", "discard", "x-ghost.zswap")
 _VALUED = ("pri", "discard", *(f"{fstab.GHOST_PREFIX}{name}" for name in fstab.OPTIONS if name != "zswap"))
-_MEANINGLESS = ("defaults", "sw")
 
 
 class Edit(NamedTuple):
@@ -27,8 +28,6 @@ class Edit(NamedTuple):
     lines: list[Line]
     """Those that it is about, as they are afterwards; as they were, when they were removed."""
     changed: bool
-    before: bytes = b""
-    """All of fstab, as it was."""
 
 
 class Change(NamedTuple):
@@ -53,9 +52,12 @@ def command(action: str, fstab_path: str, *words: str) -> str:
 def parse_change(text: str) -> Change:
     """``KEY=VALUE`` sets an option, ``KEY`` a flag; ``KEY=`` and, of flags, ``KEY=no`` remove it.
 
-    Of an option of ghostctl, ``x-ghost.`` may be left out. Raises `UsageError`.
+    Of an option of ghostctl, ``x-ghost.`` may be left out. ``path=PATH`` is for another path. Raises
+    `UsageError`.
     """
     key, equals, value = text.partition("=")
+    if key == _PATH and value:
+        return Change(_PATH, value)
     if key in fstab.OPTIONS:
         key = f"{fstab.GHOST_PREFIX}{key}"
     if equals and not value:
@@ -86,12 +88,10 @@ def add(fstab_path: str, file: str, options: Options, *, dry_run: bool = False) 
     if new.options != options:
         raise UsageError('fstab cannot hold a value with "', path=file)
     found: list[Line] = []
-    before: list[bytes] = []
 
     def change(data: bytes) -> bytes:
         old = next((old for old in fstab.iter_swap(fstab.parse(data)) if fstab.is_for(old, file)), None)
         found[:] = [old or new]
-        before[:] = [data]
         if old is None:
             return fstab.append(data, raw)
         if changes := _differences(old.options, options):
@@ -102,17 +102,41 @@ def add(fstab_path: str, file: str, options: Options, *, dry_run: bool = False) 
             )
         return data
 
-    changed = _edit(fstab_path, change, dry_run)
-    return Edit(found, changed, before[0])
+    return Edit(found, _edit(fstab_path, change, dry_run))
 
 
 def _differences(old: Options, new: Options) -> list[str]:
     """The changes that make the old options say what the new ones do."""
-    changes = [key if value is None else f"{key}={value}" for key, value in new if (key, value) not in old]
-    kept = {key for key, _ in new}
-    known = {key for key, _ in old if key in (*_FLAGS, *_VALUED)}
-    changes += [f"{key}=" for key, _ in old if key in known - kept]
-    return [change for change in changes if change not in _MEANINGLESS]
+    try:
+        has = _said(fstab.Declaration(old))
+    except UsageError:
+        has = {}
+    wants, words = _said(fstab.Declaration(new)), dict(new)
+    changes = []
+    for key in wants:
+        if wants[key] != has.get(key, has):
+            value = words.get(key)
+            changes.append(f"{key}=" if key not in words else key if value is None else f"{key}={value}")
+    return changes
+
+
+def _said(declared: fstab.Declaration) -> dict[str, object]:
+    """What a line says, by its options, whichever way it is written."""
+    size = declared.size
+    return {
+        "nofail": declared.nofail,
+        "noauto": declared.noauto,
+        "pri": declared.priority if declared.priority != -1 else None,
+        "discard": declared.discard,
+        # a share of the memory is not the same as a number
+        "x-ghost.size": sizes.parse(size) if size and size.isalnum() else size,
+        "x-ghost.label": declared.label,
+        "x-ghost.uuid": declared.uuid and declared.uuid.lower(),
+        "x-ghost.fallback": declared.fallback,
+        "x-ghost.compressor": declared.compressor,
+        "x-ghost.memory-limit": declared.memory_limit,
+        "x-ghost.zswap": declared.zswap,
+    }
 
 
 def change(fstab_path: str, file: str, changes: Sequence[Change], *, dry_run: bool = False) -> Edit:
@@ -125,24 +149,39 @@ def change(fstab_path: str, file: str, changes: Sequence[Change], *, dry_run: bo
 
     def edit(data: bytes) -> bytes:
         lines = fstab.parse(data)
-        named = _lines_of(lines, file, fstab_path)
+        named = _lines_of(lines, file, fstab_path, changes)
         if len(named) > 1:
             numbers = " and ".join(str(line.number) for line in named)
             raise Error(f"lines {numbers} of {fstab_path} are for it: remove all but one", path=file)
         new = _changed(named[0], changes)
-        fstab.declare(new)
+        try:
+            fstab.declare(new)
+            if any(one.key == _PATH for one in changes):
+                generator.boot_path(new)
+        except UsageError as error:
+            error.path = error.path or file
+            raise
         found[:] = [new]
         return b"".join(new.raw if line is named[0] else line.raw for line in lines)
 
     return Edit(found, _edit(fstab_path, edit, dry_run))
 
 
-def _lines_of(lines: Sequence[Line], file: str, fstab_path: str) -> list[Line]:
-    """The lines of a ghost. Raises `NotFound`, `NotAGhost`."""
+def _lines_of(
+    lines: Sequence[Line], file: str, fstab_path: str, changes: Sequence[Change] = ()
+) -> list[Line]:
+    """The lines of a ghost: the one that names it just so, or all that lead to it.
+
+    A line is a ghost's also when the changes make it one, for a file that is not there. Raises `NotFound`,
+    `NotAGhost`.
+    """
     named = [line for line in fstab.iter_swap(lines) if fstab.is_for(line, file)]
     if not named:
         raise NotFound(f"no swap line of {fstab_path} names it", path=file)
-    ghosts = [line for line in named if lookup.is_ghost(line, (), fstab_path)]
+    exact = [line for line in named if line.spec == file]
+    named = exact if len(exact) == 1 else named
+    is_made = any(one.key.startswith(fstab.GHOST_PREFIX) for one in changes) and not os.path.lexists(file)
+    ghosts = [line for line in named if is_made or lookup.is_ghost(line, (), fstab_path)]
     if not ghosts:
         raise NotAGhost(f"line {named[0].number} of {fstab_path} is not for a ghost", path=file)
     return ghosts
@@ -158,6 +197,9 @@ def _changed(line: Line, changes: Sequence[Change]) -> Line:
     if [fstab.split_option(fstab.decode(word)) for word in words] != wanted:
         raise Error("its options have escapes that cannot be edited", path=line.spec)
     for one in changes:
+        if one.key == _PATH:
+            parts[0] = fstab.encode(str(one.value))
+            continue
         new = (
             None
             if one.is_removed
@@ -177,8 +219,10 @@ def _changed(line: Line, changes: Sequence[Change]) -> Line:
         parts += [b" ", field]
     indent = body[: len(body) - len(body.lstrip(b" \t"))]
     made = Line(indent + b"".join(parts) + line.raw[len(body) :], line.number)
-    if made.spec != line.spec or not fstab.is_swap(made):
-        raise Error("cannot be edited", path=line.spec)
+    for one in {one.key: one for one in changes}.values():
+        has = made.spec if one.key == _PATH else made.option(one.key)
+        if has != one.value or (made.has_option(one.key) is one.is_removed and one.key != _PATH):
+            raise UsageError(f"fstab cannot hold this value of {one.key}: {one.value}", path=line.spec)
     return made
 
 
@@ -194,15 +238,23 @@ def remove(fstab_path: str, file: str, *, dry_run: bool = False) -> Edit:
     return Edit(removed, _edit(fstab_path, change, dry_run))
 
 
-def take_back(fstab_path: str, edit: Edit) -> None:
-    """Removes the line that `add` has just added. Raises `OSError`."""
+def take_back(fstab_path: str, raw: bytes, before: bytes | None) -> bool:
+    """Removes a line that was added to what fstab was before (None: not there); false when it was not added.
+
+    Raises `OSError`.
+    """
 
     def change(data: bytes) -> bytes:
-        head, _, tail = data.rpartition(edit.lines[0].raw)
+        if data.count(raw) <= (before or b"").count(raw):
+            return data
+        head, _, tail = data.rpartition(raw)
         # the last line got an ending for it
-        return edit.before if head + tail == edit.before + b"\n" else head + tail
+        return before if before is not None and head + tail == before + b"\n" else head + tail
 
-    atomic.edit(fstab_path, change)
+    changed = atomic.edit(fstab_path, change)
+    if changed and before is None and not os.path.getsize(fstab_path):
+        os.unlink(fstab_path)
+    return changed
 
 
 def _edit(fstab_path: str, change: Callable[[bytes], bytes], dry_run: bool) -> bool:

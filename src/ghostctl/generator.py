@@ -118,9 +118,6 @@ def _quote(text: str) -> str:
 
 
 def _command(*words: str) -> str:
-    if not all(map(str.isprintable, words)):
-        # a line end would begin another setting
-        raise LineError("an unprintable character in an option")
     return " ".join(_quote(word.replace("$", "$$")) for word in words)
 
 
@@ -156,7 +153,7 @@ def units(number: int, declared: fstab.Declaration, real: str, source: str, ghos
     """The unit files for a ghost of line `number`: names below the generator's directory, and contents.
 
     Its path has passed `boot_path`, and is `real` without symbolic links: /proc/swaps, and so systemd, has it
-    by that name. Raises `LineError` for an option that no unit can have.
+    by that name.
     """
     path = declared.path
     name = escape_path(path)
@@ -241,6 +238,7 @@ def generate(normal: str, source: str, ghostctl: str, log: Callable[[str], None]
     if _WORD not in data.lower():
         return
     seen: dict[str, int] = {}
+    is_persisted = _persists_zswap(root)
     for number, raw in enumerate(fstab.split_lines(data), 1):
         # most lines are somebody else's: not worth taking apart
         if _WORD not in raw.lower():
@@ -252,6 +250,7 @@ def generate(normal: str, source: str, ghostctl: str, log: Callable[[str], None]
             continue
         try:
             declared, path = fstab.declare(line), boot_path(line)
+            declared.zswap |= is_persisted
             real = fstab.real_path(path, root)
             if real in seen:
                 raise LineError(f"the same file as in line {seen[real]}")
@@ -265,6 +264,18 @@ def generate(normal: str, source: str, ghostctl: str, log: Callable[[str], None]
         for name, content in files.items():
             _write(os.path.join(normal, name), content)
 
+
+def _persists_zswap(root: str) -> bool:
+    """Whether `ghostctl zswap set enabled=Y --persist` was run: tmpfiles come later than swap in a boot."""
+    try:
+        with open(f"{root}/{ZSWAP_TMPFILES}", "rb") as file:
+            return b"/enabled - - - - Y" in file.read()
+    except OSError:
+        return False
+
+
+ZSWAP_TMPFILES = "etc/tmpfiles.d/ghostctl-zswap.conf"
+"""What that command writes; zswap.py would take longer to import than all of this."""
 
 _WORD = b"ghost"
 """In every line that has anything to do with ghosts, also in options that only look like one of them."""
@@ -308,11 +319,13 @@ def kernel_log(message: str) -> None:
     """One line on stderr and, as journald does not run yet, in the kernel's log."""
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
     line = f"ghostctl-generator[{os.getpid()}]: {text}\n"
-    try:
-        with open("/dev/kmsg", "wb", buffering=0) as kmsg:
-            kmsg.write(f"<4>{line}".encode()[:900])
-    except OSError:
-        pass
+    # as for the programs of systemd
+    if os.environ.get("SYSTEMD_LOG_TARGET") != "console":
+        try:
+            with open("/dev/kmsg", "wb", buffering=0) as kmsg:
+                kmsg.write(f"<4>{line}".encode()[:900])
+        except OSError:
+            pass
     _say(line)
 
 

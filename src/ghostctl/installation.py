@@ -51,6 +51,8 @@ def try_out(path: str, fstab_path: str) -> Tried:
 
     # as systemd 251 and later set them: in a container, too, the question is what a boot would do
     environment = {"SYSTEMD_FSTAB": fstab_path, "SYSTEMD_SCOPE": "system", "SYSTEMD_IN_INITRD": "0"}
+    # and not in the kernel's log
+    environment["SYSTEMD_LOG_TARGET"] = "console"
     with tempfile.TemporaryDirectory(prefix="ghostctl-") as directory:
         try:
             done = subprocess.run(
@@ -77,11 +79,17 @@ def try_out(path: str, fstab_path: str) -> Tried:
         for name in names:
             if name.endswith(".service"):
                 with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
-                    programs |= {
-                        line.split("=", 1)[1].split()[0] for line in file if line.startswith("ExecStart=")
-                    }
+                    programs |= {_program(line) for line in file if line.startswith("ExecStart=")}
         units = frozenset(name.removesuffix(".d") for name in names if name.endswith(".swap.d"))
         return Tried(log, units, frozenset(programs))
+
+
+def _program(line: str) -> str:
+    """The program of a setting such as ExecStart=."""
+    import shlex
+
+    word = shlex.split(line.partition("=")[2])[0]
+    return word.replace("%%", "%").replace("$$", "$")
 
 
 def packaged() -> str | None:
@@ -92,9 +100,11 @@ def packaged() -> str | None:
 def install(directory: str = LOCAL) -> str:
     """Writes a generator that runs this ghostctl, and returns its path.
 
-    Raises `Error` for paths that no script can have, and `OSError`.
+    Raises `Error` for another file in its place and for paths that no script can have, and `OSError`.
     """
-    path = os.path.join(directory, NAME)
+    path = _in(directory)
+    if os.path.lexists(path):
+        _check_own(path)
     package = os.path.dirname(os.path.abspath(generator.__file__))
     with open(os.path.join(package, "ghostctl-generator.in"), encoding="utf-8") as file:
         text = file.read()
@@ -135,8 +145,12 @@ def _in(directory: str) -> str:
 def remove(directory: str = LOCAL) -> str:
     """Removes what `install` wrote, and returns its path. Raises `Error` for another file, and `OSError`."""
     path = _in(directory)
+    _check_own(path)
+    atomic.remove(path)
+    return path
+
+
+def _check_own(path: str) -> None:
     with open(path, encoding="utf-8", errors="replace") as file:
         if "ghostctl-generator(8)" not in file.read():
             raise Error("was not made by ghostctl", path=path)
-    atomic.remove(path)
-    return path

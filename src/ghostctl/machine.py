@@ -173,7 +173,7 @@ class Machine:
 
     def line_of(self, path: str) -> fstab.Line | None:
         """The line of fstab that names a file."""
-        return next((line for line in fstab.iter_swap(self.lines) if line.spec == path), None)
+        return next((line for line in fstab.iter_swap(self.lines) if fstab.is_for(line, path)), None)
 
     def declared(self, path: str) -> fstab.Declaration | None:
         """What that line declares: nothing, when it makes no sense; None when there is no line."""

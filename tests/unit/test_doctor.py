@@ -499,4 +499,4 @@ def test_what_in_fstab_can_be_no_ghost(prepared: Prepared) -> None:
     prepared.write("etc/fstab", FSTAB + "/directory none swap nofail,x-ghost.size=1G\n")
     assert "is a directory" in prepared.one("fstab").seen
     prepared.write("etc/fstab", FSTAB + "LABEL=x none swap nofail,x-ghost.size=1G\n")
-    assert "LABEL=x is not the path of a file" in prepared.one("fstab").seen
+    assert "LABEL=x: systemd finds no ghost but by its path" in prepared.one("fstab").seen

@@ -226,6 +226,7 @@ def test_a_line_that_declares_nothing() -> None:
         ("xghost-fallback=zram", "xghost-fallback is not an option of ghostctl"),
         ("x-ghost.size=1G,x-ghost.size=2G", "x-ghost.size is given twice: the first counts"),
         ("pri=4,pri=3", "pri is given twice: the first counts"),
+        ("x-ghost.label=sixteen bytes...", "x-ghost.label is longer than 15 bytes: it is cut"),
     ],
 )
 def test_what_counts_for_nothing_is_said(options: str, words: str) -> None:
@@ -254,6 +255,43 @@ def test_values_of_our_own_have_to_make_sense(options: str, words: str) -> None:
         declared(options)
 
 
+@pytest.mark.parametrize(
+    ("options", "fallback", "words"),
+    [
+        ("x-ghost.fallback=xswap,zrm,nofail", ("xswap",), ["zrm is ignored: no backend is called so"]),
+        ("x-ghost.fallback=zram,skip,zrm", ("zram",), ["skip is ignored", "zrm is ignored"]),
+        ("x-ghost.fallback=zram,nofail,x-systemd.x,quiet", ("zram",), []),
+    ],
+)
+def test_a_fallback_that_is_no_backend(options: str, fallback: tuple[str, ...], words: list[str]) -> None:
+    found = declared(options)
+    assert found.fallback == fallback
+    assert len(found.warnings) == len(words)
+    assert all(warning.startswith(word) for warning, word in zip(found.warnings, words, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (
+            b'/g none swap x-ghost.label="a b",x-ghost.zswap 0 0',
+            "what follows the options counts for nothing",
+        ),
+        (b'/g none swap x-ghost.label="a,x-ghost.size=1G 0 0', "x-ghost.label: the quote does not end"),
+        (b"/g none swap x-ghost.zswap x-ghost.size=1G", "what follows the options counts for nothing"),
+    ],
+)
+def test_what_a_blank_or_a_quote_cuts_off(raw: bytes, words: str) -> None:
+    (line,) = fstab.parse(raw)
+    assert any(warning.startswith(words) for warning in fstab.declare(line).warnings)
+
+
+def test_no_unprintable_values() -> None:
+    for option in ("x-ghost.label=a\nb", "x-ghost.compressor=zs\ttd", "x-ghost.size=min(ram,\n1G)"):
+        with pytest.raises(errors.UsageError, match="an unprintable character in an option"):
+            declared(option)
+
+
 def test_a_number_of_thousands_of_digits() -> None:
     found = declared(f"pri={'9' * 5000},x-ghost.zswap")
     assert (found.priority, found.zswap) == (32767, True)
@@ -263,12 +301,15 @@ def test_a_number_of_thousands_of_digits() -> None:
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"/dev/sdz9 none swap sw,x-ghost.size=1G", "/dev/sdz9 is not the path of a file"),
+        (b"/dev/sdz9 none swap sw,x-ghost.size=1G", "/dev/sdz9: that is not the path of a file"),
         (b"/dev/../dev/x none swap x-ghost.zswap", "is not the path of a file"),
         (b"/proc/swaps none swap x-ghost.zswap", "is not the path of a file"),
-        (b"UUID=1 none swap x-ghost.zswap", "UUID=1 is not the path of a file"),
+        (b"UUID=1 none swap x-ghost.zswap", "UUID=1: systemd finds no ghost but by its path"),
         (b"/swapfile none swap sw,X-ghost.size=1G", "X-ghost.size is not an option of ghostctl"),
-        (b"/a none swap sw 0 0 /b none swap x-ghost.size=1G 0 0", "only the first entry of the line counts"),
+        (
+            b"/a none swap sw 0 0 /b none swap x-ghost.size=1G 0 0",
+            "what follows the options counts for nothing",
+        ),
     ],
 )
 def test_options_of_ghosts_on_an_ordinary_line(raw: bytes, words: str) -> None:
@@ -301,7 +342,10 @@ def test_one_entry_a_line() -> None:
     (line,) = fstab.parse(b"/a none swap x-ghost.size=1G 0 0 /b none swap x-ghost.size=2G 0 0\n")
     found = fstab.declare(line)
     assert (found.path, found.size) == ("/a", "1G")
-    assert found.warnings == ["only the first entry of the line counts: another one needs a line of its own"]
+    (warning,) = found.warnings
+    assert warning.startswith(
+        "what follows the options counts for nothing: another entry needs a line of its own"
+    )
     (line,) = fstab.parse(b"/a none swap x-ghost.size=1G 0 0 # 4G once\n")
     assert fstab.declare(line).warnings == []
 

@@ -138,18 +138,100 @@ def test_other_options_stay_as_they_are_written(words: list[str]) -> None:
     assert fstab.Declaration(new.options).priority == 9
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("pri=3,pri=4,x-ghost.size=1M", "pri=4,x-ghost.size=1M", ["pri=4"]),
+        ("x-ghost.size=1M,x-ghost.size=2M", "x-ghost.size=2M", ["x-ghost.size=2M"]),
+        ("x-ghost.size=1024K,pri=-1,sw", "defaults,x-ghost.size=1M", []),
+        ("x-ghost.size=50%", "x-ghost.size=51%", ["x-ghost.size=51%"]),
+        ("x-ghost.zswap,x-ghost.fallback=skip", "x-ghost.zswap", []),
+        (
+            "x-ghost.fallback=zram,discard,nofail",
+            "x-ghost.zswap",
+            ["nofail=", "discard=", "x-ghost.fallback=", "x-ghost.zswap"],
+        ),
+        ("x-ghost.size=lots", "x-ghost.size=1M", None),
+    ],
+)
+def test_what_differs(tmp_path: Path, old: str, new: str, changes: list[str] | None) -> None:
+    path = tmp_path / "fstab"
+    path.write_text(f"/g none swap {old} 0 0\n")
+    options = fstab.split_options(new)
+    try:
+        found = fstabedit.add(str(path), "/g", options)
+    except errors.Busy as error:
+        hint = str(error.hint).split(" /g ")[1].split()
+        assert changes is None or hint == changes
+        change(path, *hint, file="/g")
+        found = fstabedit.add(str(path), "/g", options)
+    else:
+        assert changes == []
+    assert found.changed is False
+
+
+def test_another_path(path: Path) -> None:
+    before = path.read_bytes()
+    change(path, "path=/new place", file="/other")
+    assert path.read_bytes() == before.replace(b"/other", b"/new\\040place")
+    with pytest.raises(errors.UsageError, match="not an absolute path"):
+        change(path, "path=g")
+
+
+def test_a_name_that_one_line_has_just_so_is_that_line(tmp_path: Path) -> None:
+    path = tmp_path / "fstab"
+    path.write_text("/g none swap x-ghost.size=1G\n//g none swap x-ghost.size=2G\n")
+    change(path, "size=3G", file="//g")
+    assert path.read_text() == "/g none swap x-ghost.size=1G\n//g none swap x-ghost.size=3G\n"
+    with pytest.raises(errors.Error, match="lines 1 and 2 of"):
+        change(path, "size=3G", file="/./g")
+    fstabedit.remove(str(path), "/g")
+    assert path.read_text() == "//g none swap x-ghost.size=3G\n"
+
+
+def test_an_ordinary_line_becomes_a_ghosts(tmp_path: Path) -> None:
+    path, file = tmp_path / "fstab", tmp_path / "file"
+    path.write_text(f"{file} none swap sw 0 0\n")
+    with pytest.raises(errors.NotAGhost):
+        change(path, "nofail", file=str(file))
+    change(path, "size=1M", file=str(file))
+    assert path.read_text() == f"{file} none swap sw,x-ghost.size=1M 0 0\n"
+    path.write_text(f"{file} none swap sw 0 0\n")
+    file.write_text("a letter\n")
+    with pytest.raises(errors.NotAGhost):
+        change(path, "size=1M", file=str(file))
+
+
+@pytest.mark.parametrize("text", ['label=x "y', "x-systemd.foo=a,x-ghost.zswap", 'compressor="'])
+def test_values_that_fstab_cannot_hold(path: Path, text: str) -> None:
+    before = path.read_bytes()
+    with pytest.raises(errors.UsageError, match="fstab cannot hold this value"):
+        change(path, text)
+    assert path.read_bytes() == before
+
+
 def test_take_back_what_was_added(path: Path) -> None:
     before = path.read_bytes()
-    edit = fstabedit.add(str(path), "/new", [("defaults", None), ("x-ghost.size", "1G")])
-    assert path.read_bytes() == before + b"\n/new none swap defaults,x-ghost.size=1G 0 0\n"
+    line = b"/new none swap defaults,x-ghost.size=1G 0 0\n"
+    options: fstabedit.Options = [("defaults", None), ("x-ghost.size", "1G")]
+    fstabedit.add(str(path), "/new", options)
+    assert path.read_bytes() == before + b"\n" + line
     # somebody else adds a line in between
     with path.open("ab") as file:
         file.write(b"# more\n")
-    fstabedit.take_back(str(path), edit)
+    assert fstabedit.take_back(str(path), line, before)
     assert path.read_bytes() == before + b"\n# more\n"
+    assert not fstabedit.take_back(str(path), line, before)
     path.write_bytes(before)
-    fstabedit.take_back(str(path), fstabedit.add(str(path), "/new", [("x-ghost.size", "1G")]))
+    fstabedit.add(str(path), "/new", options)
+    assert fstabedit.take_back(str(path), line, before)
     assert path.read_bytes() == before
+    # a line that was there stays, and a file that was not goes
+    path.write_bytes(line)
+    assert not fstabedit.take_back(str(path), line, line)
+    assert path.read_bytes() == line
+    assert fstabedit.take_back(str(path), line, None)
+    assert not path.exists()
 
 
 def test_the_hint_of_a_line_that_says_something_else(path: Path) -> None:
@@ -158,6 +240,6 @@ def test_the_hint_of_a_line_that_says_something_else(path: Path) -> None:
     with pytest.raises(errors.Busy) as caught:
         fstabedit.add(str(path), PATH, wanted)
     hint = str(caught.value.hint)
-    assert hint.startswith(f"ghostctl fstab set -T {path} '{PATH}' nofail x-ghost.size=2G ")
+    assert hint == f"ghostctl fstab set -T {path} '{PATH}' nofail pri= x-ghost.size=2G x-ghost.label="
     change(path, *hint.split("'")[2].split())
     assert fstabedit.add(str(path), PATH, wanted).changed is False

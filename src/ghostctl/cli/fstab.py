@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import areas, fstab, report
-from ..errors import FAILED, PERMISSION, Busy, Error, NoAreaList, NotFound, UsageError
+from ..errors import FAILED, PERMISSION, Busy, Error, NoAreaList, NotAGhost, NotFound, UsageError
 from ..report import escape
 from .loops import each
 from .options import Parsed, common_params, define, json_option, strict_option
@@ -163,14 +163,19 @@ def add(
     if zswap:
         words.append((f"{fstab.GHOST_PREFIX}zswap", None))
     file = bootcheck.check_new(file, words, fstab_path)
-    edit = fstabedit.add(fstab_path, file, words, dry_run=dry_run)
     if now and not dry_run:
         from .. import declared
 
-        edit = declared.start(edit, file, fstab_path)
+        edit = declared.add(fstab_path, file, words)
+    else:
+        edit = fstabedit.add(fstab_path, file, words, dry_run=dry_run)
     _print_edit(edit, fstab_path, dry_run, as_json)
-    if not nofail:
-        report.warn(file, "without --nofail, swap.target fails in the boot when the ghost does")
+    if edit.changed and not (nofail or noauto):
+        report.warn(
+            file,
+            "without --nofail, swap.target fails in the boot when the ghost does",
+            fstabedit.set_command(file, ["nofail"], fstab_path),
+        )
 
 
 def _change(text: str) -> Change:
@@ -259,7 +264,7 @@ def check(files: tuple[str, ...], fstab_path: str, strict: bool, as_json: bool) 
 def ensure(files: tuple[str, ...], fstab_path: str, as_json: bool) -> int:
     """Make the ghosts that fstab declares with a size and that are missing or of another size.
 
-    For boots without systemd: ghostctl fstab ensure && ghostctl on -a
+    For boots without systemd: ghostctl fstab ensure; ghostctl on -a
     """
     from .. import declared, output
     from ..swaplines import SwapLines
@@ -281,6 +286,10 @@ def ensure(files: tuple[str, ...], fstab_path: str, as_json: bool) -> int:
             changed = declared.make(declaration, path)
         except Busy:
             report.warn(path, "is active, and left alone with the size it has")
+            changed = False
+        except NotAGhost as error:
+            # on -a activates it as what it is
+            report.warn(path, error.what)
             changed = False
         if changed:
             report.trace(f"{path}: made")

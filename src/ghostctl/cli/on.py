@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import click
 
-from .. import activation, areas, backends, declared, fstab, lookup, report, sizes
-from ..errors import NotFound, UsageError
+from .. import activation, areas, backends, declared, fstab, report, sizes
+from ..errors import UsageError
 from ..syscalls import DISCARD_FLAGS
 from .loops import each, every
 from .options import Parsed, area_specs, define
@@ -151,15 +151,10 @@ def command(
     actives = areas.read()
 
     def one(spec: str) -> None:
-        path = spec
-        try:
-            path = lookup.resolve(spec, actives, fstab_path)
-            activation.activate(path, request)
-        except (FileNotFoundError, NotFound):
-            if not (ifexists or given.nofail):
-                raise
-            report.trace(f"{path}: does not exist, passed over")
+        path = declared.locate(spec, actives, fstab_path, pass_over=ifexists or given.nofail)
+        if path is None:
             return
+        activation.activate(path, request)
         activation.warn_automatic_priority(path, request, fstab_path)
 
     return each(specs, one)
