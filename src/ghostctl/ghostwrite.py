@@ -156,11 +156,10 @@ def _checked(request: Request, old: File | None) -> Request:
     """The request as it will be carried out. Raises `Busy` and `Error` when the file has to stay."""
     if old is None:
         return request
-    is_area = old.header is not None and not old.is_ghost and old.st.st_size >= old.header.size
-    if request.if_needed and not request.force and is_area:
-        raise NotAGhost(f"exists: it is {old.describe()}, which stays as it is", path=old.path)
     areas.refuse_active(old)
     if not request.may_replace(old):
+        if request.if_needed and old.header is not None and old.st.st_size >= old.header.size:
+            raise NotAGhost(f"exists: it is {old.describe()}, which stays as it is", path=old.path)
         raise Error(f"exists: it is {old.describe()}", path=old.path, hint="--force replaces it")
     return request.adopt(old)
 
