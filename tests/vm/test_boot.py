@@ -501,6 +501,9 @@ def test_nothing_else_fails(boots: Boots, step: str) -> None:
         expected = {"ghostctl-on@var-lib-ghost-fallback.service"}
     seen = boots.step(step)
     assert (seen.exit != 0) == bool(expected)
+    if step == "off-by-hand":
+        # it is active, which keeps mkghost from looking what it is
+        expected = {"ghostctl-mkghost@var-lib-ghost-ordinary.service"}
     assert (seen.failed, seen.state) == (expected, "degraded" if expected else "running")
     assert seen.log("ordering cycle") == []
 
