@@ -384,14 +384,14 @@ def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
     if _is_by_zram(line, system):
         return
     try:
-        now = system.zswap
+        now, persisted = system.zswap, zswap.read_persistent(system.root)
     except (OSError, Error) as error:
         yield Problem("zswap", "warning", f"cannot tell whether zswap is on: {describe(error)}")
         return
     if now is None:
         yield Problem("zswap", "error", "this kernel has no zswap, so nothing could be swapped to the ghost")
         return
-    if system.declared(line).zswap:
+    if system.declared(line).zswap or persisted.get("enabled") == "Y":
         return
     at_boot = _boot_parameter("zswap.enabled", system.root)
     if at_boot is None:
@@ -405,7 +405,7 @@ def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
         yield Problem(
             "zswap",
             "warning",
-            f"{why}: nothing can be swapped to the ghost",
+            f"{why}: nothing could be swapped to the ghost, and the boot does not activate it",
             set_command(str(line.spec), ["x-ghost.zswap"], system.path),
         )
 
