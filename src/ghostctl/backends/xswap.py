@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .. import kernel, report, rundir, sizes, swaps, syscalls
 from ..areas import Active
-from ..errors import Error, Unsupported
+from ..errors import Error, Refused, Unsupported
 from . import NO_SYSFS, Backend, Options, has_sysfs
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Xswap(Backend):
     def activate(self, file: File, options: Options) -> None:
         """Creates an area, and limits it to the declared size.
 
-        Raises `Unsupported`, `Error` and `OSError`; then no area is left.
+        Raises `Refused`, `Error` and `OSError`; then no area is left.
         """
         if reason := self.unavailable():
             raise Unsupported(reason)
@@ -121,7 +121,7 @@ def _create(prio: int | None, before: dict[int, Area]) -> int:
     except OSError as error:
         if error.errno != errno.EOPNOTSUPP:
             raise
-        raise Unsupported(
+        raise Refused(
             "zswap is off, and without it the kernel makes no xswap area",
             hint="--enable-zswap turns it on",
         ) from None
