@@ -713,7 +713,7 @@ def test_the_generator_is_tried(fstab: Path, ghost: Path, breakage: str, words: 
     inside = ("unshare", "-m", "sh", "-ec", script, GHOSTCTL)
     done = ghostctl("fstab", "check", "--json", "-T", fstab, prefix=inside)
     problems = [one for one in json.loads(done.stdout)["problems"] if one["id"] == "generator"]
-    if words is None:
+    if words is None or Path("/run/systemd/container").exists():
         assert problems == []
         return
     (problem,) = problems

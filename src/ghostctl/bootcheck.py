@@ -225,6 +225,9 @@ def _check_generator(system: System) -> Iterator[Problem]:
                 "ghostctl fstab install-generator",
             )
         return
+    if generator.is_elsewhere({"SYSTEMD_IN_INITRD": "0"}, system.root.rstrip("/")):
+        # a container, where it has nothing to do
+        return
     hint = "ghostctl fstab install-generator"
     try:
         tried = installation.try_out(path, os.path.abspath(system.path))
