@@ -538,7 +538,7 @@ def test_lock_of_another_process_is_in_the_log(stock: Boots) -> None:
 
 def test_ordinary_areas_are_in_the_log(boots: Boots) -> None:
     for step in ("boot", "boot-again"):
-        assert len(boots.step(step).log("/dev/loop0 is not the path of a file")) == 1
+        assert len(boots.step(step).log("/dev/loop0: that is not the path of a file")) == 1
         (line,) = boots.step(step).log(f"ghostctl: {ROWS['ordinary'].file}: ")
         assert "it is a swap file" in line
 
