@@ -97,7 +97,11 @@ def _activate(file: File, have: Header, request: Request) -> bool:
         except PermissionError as error:
             raise _why_denied(file, error, len(actives)) from None
         if file.is_ghost or any(one.backend is not None for one in actives):
-            _warn_order(file)
+            try:
+                _warn_order(file)
+            except (OSError, Error) as error:
+                words = "is active, but whether it keeps another area from being used cannot be told"
+                report.warn(file.path, f"{words}: {report.describe(error)}")
     return True
 
 

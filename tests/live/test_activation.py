@@ -249,6 +249,21 @@ def test_no_warning_of_what_is_not_known(
     assert capsys.readouterr().err == ""
 
 
+def test_what_cannot_be_told_afterwards_is_no_failure(
+    machine: Path, file: ghostfile.File, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The area is active."""
+
+    class Last(Fake):
+        def activate(self, file: ghostfile.File, options: object) -> None:
+            (machine / "proc/swaps").unlink()
+
+    monkeypatch.setattr(backends, "get", lambda _: Last())
+    (machine / PARAMETERS / "enabled").write_text("Y\n")
+    assert activation.activate(file.path, Request()) is True
+    assert f"{file.path}: warning: is active, but whether it keeps another area" in capsys.readouterr().err
+
+
 def test_a_priority_of_the_kernels_choice(
     machine: Path,
     file: ghostfile.File,
