@@ -238,6 +238,15 @@ def remove(fstab_path: str, file: str, *, dry_run: bool = False) -> Edit:
     return Edit(removed, _edit(fstab_path, change, dry_run))
 
 
+def replace(fstab_path: str, old: bytes, new: bytes) -> bool:
+    """Puts one line, as it is written, in the place of another; false where that is not. Raises `OSError`."""
+
+    def edit(data: bytes) -> bytes:
+        return b"".join(new if line.raw == old else line.raw for line in fstab.parse(data))
+
+    return atomic.edit(fstab_path, edit)
+
+
 def take_back(fstab_path: str, raw: bytes, before: bytes | None) -> bool:
     """Removes a line that was added to what fstab was before (None: not there); false when it was not added.
 

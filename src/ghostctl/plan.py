@@ -85,8 +85,17 @@ class Alternative(NamedTuple):
     """Kernel memory for the slots."""
 
 
-def look(actives: Sequence[Active], state: zswap.Zswap | None, root: str = "/") -> Now:
+def look(
+    actives: Sequence[Active],
+    state: zswap.Zswap | None,
+    root: str = "/",
+    *,
+    path: str | None = None,
+    fstab_path: str = fstab.PATH,
+) -> Now:
     """What is there: the ghost that is active, that fstab declares, or the usual one, and other areas.
+
+    With a `path`, that of this ghost.
 
     Raises `Unsupported` on a kernel with neither zswap nor zram, and `OSError`.
     """
@@ -94,8 +103,9 @@ def look(actives: Sequence[Active], state: zswap.Zswap | None, root: str = "/") 
     usual = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
     # the usual one first
     ghosts = sorted((one for one in inside if one.ghost), key=lambda one: one.ghost != usual)
-    own = ghosts[0] if ghosts else None
-    path = str(own.ghost) if own is not None else _declared_in_fstab(root) or usual
+    own = next((one for one in ghosts if path in (None, one.ghost)), None)
+    if path is None:
+        path = str(own.ghost) if own is not None else _declared_in_fstab(root, fstab_path) or usual
     declared = _size(path, root)
     if declared == 0 and own is None:
         raise NotAGhost(
@@ -106,9 +116,9 @@ def look(actives: Sequence[Active], state: zswap.Zswap | None, root: str = "/") 
     return Now(kernel.read_memory(root), state, path, declared, own, others, ordinary, _fallback(state))
 
 
-def _declared_in_fstab(root: str) -> str | None:
+def _declared_in_fstab(root: str, fstab_path: str) -> str | None:
     try:
-        lines = fstab.read(os.path.join(root, fstab.PATH.lstrip("/")))
+        lines = fstab.read(os.path.join(root, fstab_path.lstrip("/")) if root != "/" else fstab_path)
     except FileNotFoundError:
         return None
     declared = (str(line.spec) for line in fstab.iter_swap(lines) if fstab.declares_ghost(line))
@@ -264,15 +274,30 @@ def _area(now: Now, chosen: Alternative, prio: int) -> Iterator[str]:
     yield f"ghostctl on {option}-p {prio} {quoted}"
 
 
-def fstab_line(now: Now, chosen: Alternative, prio: int) -> str:
-    """The line of fstab that has it at every boot."""
-    size = f"{chosen.size >> 20}M"
-    options = [("defaults", None), ("nofail", None), ("pri", str(prio)), ("x-ghost.size", size)]
+def fstab_options(now: Now, size: int, limit: int, prio: int) -> list[tuple[str, str | None]]:
+    """The options of the line of fstab that has it at every boot.
+
+    `size` is in bytes, as is the memory `limit`, which counts on zram only.
+    """
+    options = [("defaults", None), ("nofail", None), ("pri", str(prio)), ("x-ghost.size", written(size))]
     fallback = now.fallback or ("zram" if now.is_zram else None)
     if fallback:
         options.append(("x-ghost.fallback", fallback))
     if now.is_zram:
-        options.append(("x-ghost.memory-limit", f"{chosen.limit >> 20}M"))
+        options.append(("x-ghost.memory-limit", written(limit)))
+    else:
+        options.append(("x-ghost.zswap", None))
+    return options
+
+
+def written(size: int) -> str:
+    """A size in bytes as a command or an option has it: in whole MiB where it is that."""
+    return str(size) if size % (1 << 20) else f"{size >> 20}M"
+
+
+def fstab_line(now: Now, chosen: Alternative, prio: int) -> str:
+    """That line."""
+    options = fstab_options(now, chosen.size, chosen.limit, prio)
     return fstab.format_swap(now.path, options).decode("utf-8", "surrogateescape").rstrip("\n")
 
 

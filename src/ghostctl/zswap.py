@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -364,6 +364,26 @@ def persist(values: Mapping[str, str], root: str = "/") -> str:
     Returns the path of its own tmpfiles.d(5) file, which a failure leaves as it was. Raises `OSError`, and
     `Error` for a foreign file.
     """
+    return _change_own(lambda have: {**have, **values}, root)
+
+
+def withdraw(values: Mapping[str, str], before: Mapping[str, str | None], root: str = "/") -> None:
+    """Puts back what `persist` has made of these parameters; one that has another value by now stays.
+
+    `before` is what they were, None for those that were not persisted. Raises as `persist`.
+    """
+
+    def change(have: dict[str, str]) -> dict[str, str]:
+        back = {name: before.get(name) for name, value in values.items() if have.get(name) == value}
+        return {name: value for name, value in {**have, **back}.items() if value is not None}
+
+    if not change(read_persistent(root)):
+        forget(root)
+    else:
+        _change_own(change, root)
+
+
+def _change_own(change: Callable[[dict[str, str]], dict[str, str]], root: str) -> str:
     from . import atomic
 
     path = _tmpfiles(root)
@@ -374,7 +394,7 @@ def persist(values: Mapping[str, str], root: str = "/") -> str:
         nonlocal old, new
         if data:
             _check_own(data, path)
-        merged = {**_parse_own(data), **values}
+        merged = change(_parse_own(data))
         lines = [_MARK, *(f"w /{PARAMETERS}/{name} - - - - {value}" for name, value in merged.items())]
         old, new = data, "".join(line + "\n" for line in lines).encode()
         return new

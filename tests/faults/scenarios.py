@@ -111,6 +111,11 @@ def _persisted(place: Place) -> None:
     place.ghostctl("zswap", "set", "accept_threshold_percent=90", "--persist")
 
 
+def _set_up(place: Place) -> None:
+    file, fstab = str(place.directory / "ghost0"), str(place.directory / "fstab")
+    place.ghostctl("setup", file, "-T", fstab, "--fallback", "zram", "--yes")
+
+
 def _installed(place: Place) -> None:
     (place.directory / "generators").mkdir()
     place.ghostctl("fstab", "install-generator", "--directory", str(place.directory / "generators"))
@@ -162,6 +167,7 @@ def _gone(_old: State, new: State) -> str | None:
 
 
 _ZRAM_LINE = "{d}/ghost0 none swap nofail,pri=4,x-ghost.size=16M,x-ghost.fallback=zram 0 0"
+_SETUP_LINE = f"{_ZRAM_LINE.removesuffix(' 0 0')},x-ghost.memory-limit=16M,x-ghost.uuid={{uuid}} 0 0"
 _MADE_LINE = "{d}/ghost%d none swap nofail,x-ghost.size=16M,x-ghost.uuid=%s 0 0"
 
 SCENARIOS = (
@@ -300,6 +306,27 @@ SCENARIOS = (
             _kept(old, new, 0)
             or (None if b"nofail,x-ghost.size=32M," in new.files["d/fstab"].content else "not changed")
         ),
+    ),
+    Scenario(
+        "setup-area",
+        "setup {d}/ghost0 --fallback zram -T {d}/fstab --yes",
+        _both(_ghost, _fstab()),
+        zram=True,
+        expect=lambda old, new: _active_on_zram(old, new) or _kept(old, new, 1),
+    ),
+    Scenario(
+        "setup-line",
+        "setup {d}/ghost0 --fallback zram -T {d}/fstab --yes",
+        _fstab(_SETUP_LINE),
+        zram=True,
+        expect=lambda old, new: _active_on_zram(old, new) or _declares(16 * MIB)(old, new),
+    ),
+    Scenario(
+        "setup-undo",
+        "setup --undo --yes",
+        _both(_ghost, _fstab(), _set_up),
+        zram=True,
+        expect=lambda old, new: _gone(old, new) or _kept(old, new, -1),
     ),
     Scenario("doctor-probe", "doctor --probe", _nothing, reports=True, expect=_gone),
     Scenario(

@@ -12,25 +12,7 @@ from .. import activation, areas, backends, declared, fstab, report, sizes
 from ..errors import UsageError
 from ..syscalls import DISCARD_FLAGS
 from .loops import each, every
-from .options import Parsed, area_specs, define
-
-
-def _backends(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    for name in names:
-        if name not in backends.NAMES:
-            raise UsageError(f"unknown backend {name!r}", hint=f"backends are {', '.join(backends.NAMES)}")
-    return names
-
-
-def _priority(text: str) -> int:
-    prio = fstab.priority(text)
-    if prio is not None:
-        return prio
-    raise UsageError(
-        f"invalid priority {text!r}", hint="priorities are -1 to 32767; -1 is the kernel's choice"
-    )
-
+from .options import Parsed, area_specs, define, parse_backends, parse_priority
 
 _SHORT_DISCARD = re.compile("-([aefhqv]*)d=?(.*)", re.DOTALL)
 """-d may follow other letters that take no value."""
@@ -65,7 +47,7 @@ def _discard_option(arg: str) -> Iterator[str]:
 @click.option(
     "-p",
     "--priority",
-    type=Parsed(_priority, "PRIO"),
+    type=Parsed(parse_priority, "PRIO"),
     help="0 to 32767, the highest is used first; -1 (default): the kernel chooses.",
 )
 @click.option(
@@ -95,7 +77,7 @@ def _discard_option(arg: str) -> Iterator[str]:
 )
 @click.option(
     "--fallback",
-    type=Parsed(_backends, "LIST"),
+    type=Parsed(parse_backends, "LIST"),
     help="Backends to try, in order, when the kernel takes no ghosts.",
 )
 @click.option("--compressor", metavar="NAME", help="Of zram (default: the kernel's).")

@@ -146,3 +146,26 @@ def locate(spec: str) -> str:
         report.trace(str(error))
         actives = areas.made()
     return lookup.resolve(spec, actives)
+
+
+def parse_backends(text: str) -> tuple[str, ...]:
+    """The names in a comma-separated list of backends. Raises `UsageError`."""
+    from ..fstab import BACKENDS
+
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in BACKENDS:
+            raise UsageError(f"unknown backend {name!r}", hint=f"backends are {', '.join(BACKENDS)}")
+    return names
+
+
+def parse_priority(text: str) -> int:
+    """The number of a priority, -1 to 32767. Raises `UsageError`."""
+    from .. import fstab
+
+    prio = fstab.priority(text)
+    if prio is not None:
+        return prio
+    raise UsageError(
+        f"invalid priority {text!r}", hint="priorities are -1 to 32767; -1 is the kernel's choice"
+    )

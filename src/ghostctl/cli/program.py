@@ -14,6 +14,7 @@ from . import OutputError, catch_signals
 from .options import BadValue, common_params
 
 COMMANDS = {
+    "setup": "Set up a ghost on this machine: all in one command.",
     "mkghost": "Create a ghost: one page on disk that declares a swap area.",
     "inspect": "Show every field of a swap header.",
     "verify": "Check ghost files for problems.",
@@ -22,6 +23,7 @@ COMMANDS = {
     "on": "Activate swap areas.",
     "off": "Deactivate swap areas.",
     "status": "Show the active swap areas and zswap.",
+    "usage": "Show who has pages in the swap areas.",
     "doctor": "Check whether this machine can use ghosts, and is set up well.",
     "plan": "Propose a size for a ghost.",
     "zswap": "Show or set zswap, which holds the pages of ghosts.",
@@ -30,8 +32,9 @@ COMMANDS = {
 """Names and one-line helps, here so that `ghostctl --help` need not import every command."""
 
 SECTIONS = {
+    "All in one": ("setup",),
     "Ghost files": ("mkghost", "inspect", "verify", "label", "resize"),
-    "Swap areas": ("on", "off", "status"),
+    "Swap areas": ("on", "off", "status", "usage"),
     "This machine": ("doctor", "plan", "zswap"),
     "Boot": ("fstab",),
 }

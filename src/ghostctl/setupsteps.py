@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What `setup` does, in steps that can be taken back, and the record of them in /var/lib.
+
+A step is noted before it begins: after a kill at any moment there is nothing that the record does not name.
+Whether it came to its end is noted, too; taking back one that did not is no failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from . import (
+    activation,
+    areas,
+    atomic,
+    backends,
+    fstab,
+    fstabedit,
+    ghostfile,
+    ghostwrite,
+    header,
+    installation,
+    labels,
+    report,
+    signals,
+    sizes,
+    zswap,
+)
+from . import resize as resizing
+from .errors import Error, NotFound
+from .report import describe
+from .resize import TakeDown
+from .sizes import human
+
+PATH = "/var/lib/ghostctl/setup.json"
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A change of the machine, by what is to be known to make it and to take it back."""
+
+    id: ClassVar[str]
+
+    def do(self, take_down: TakeDown) -> None:
+        """Makes the change. Raises `Error` and `OSError`."""
+        raise NotImplementedError
+
+    def undo(self, take_down: TakeDown, *, is_done: bool) -> None:
+        """Takes it back as far as it has come: with `is_done` to its end. Raises `Error` and `OSError`."""
+        raise NotImplementedError
+
+    def what(self) -> str:
+        """What it does, in words for people."""
+        raise NotImplementedError
+
+    def back(self) -> str:
+        """What taking it back does."""
+        raise NotImplementedError
+
+
+def path_of(step: Step) -> str | None:
+    """The ghost that a step is about; None for what is there for all of them."""
+    return getattr(step, "path", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Zswap(Step):
+    """Other values for parameters of zswap."""
+
+    old: dict[str, str]
+    new: dict[str, str]
+    persisted: dict[str, str | None] | None
+    """What they were set to for the next boots; None: this is for the running kernel only."""
+
+    id: ClassVar[str] = "zswap"
+
+    def do(self, _take_down: TakeDown) -> None:
+        with zswap.applied(self.new):
+            if self.persisted is not None:
+                zswap.persist(self.new)
+
+    def undo(self, _take_down: TakeDown, *, is_done: bool) -> None:
+        del is_done
+        if self.persisted is not None:
+            zswap.withdraw(self.new, self.persisted)
+        now = zswap.read_parameters()
+        for name, value in now.items():
+            if name in self.new and value not in (self.new[name], self.old[name]):
+                report.warn(None, f"{name} of zswap is {value} by now, not {self.new[name]}: left alone")
+        zswap.apply({name: self.old[name] for name, value in self.new.items() if now.get(name) == value})
+
+    def what(self) -> str:
+        when = "" if self.persisted is None else ", now and in the next boots"
+        return f"zswap: {zswap_words(self.new, self.old)}{when}"
+
+    def back(self) -> str:
+        return f"zswap: {zswap_words(self.old, self.new)}"
+
+
+def zswap_words(values: dict[str, str], before: dict[str, str]) -> str:
+    """Parameters of zswap in words for people."""
+    words = []
+    for name, value in values.items():
+        if name == "enabled":
+            words.append("on" if value == "Y" else "off")
+        else:
+            words.append(f"{name} {value} (was {before[name]})")
+    return ", ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Ghost(Step):
+    """A ghost that is made."""
+
+    path: str
+    size: int
+    """In bytes, header page included."""
+    uuid: str
+    """By which it is known again."""
+    label: str
+    had_directory: bool
+
+    id: ClassVar[str] = "ghost"
+
+    def do(self, _take_down: TakeDown) -> None:
+        page_size = sizes.page_size()
+        pages = sizes.to_pages(self.size, page_size)
+        uuid, label = labels.parse_uuid(self.uuid), labels.parse_label(self.label)
+        new = header.ghost(pages, page_size, uuid=uuid, label=label)
+        ghostwrite.create(self.path, ghostwrite.Request(new))
+
+    def undo(self, _take_down: TakeDown, *, is_done: bool) -> None:
+        del is_done
+        with suppress(FileNotFoundError), ghostfile.look(self.path) as file:
+            if not file.is_ghost or file.header is None or file.header.uuid_text != self.uuid:
+                report.warn(self.path, "is not the ghost that was made: left alone")
+                return
+            areas.refuse_active(file)
+            atomic.remove(self.path)
+        if not self.had_directory:
+            with suppress(OSError):
+                os.rmdir(os.path.dirname(self.path))
+
+    def what(self) -> str:
+        return f"make the ghost {self.path}, {human(self.size, ' ', 'iB')}"
+
+    def back(self) -> str:
+        return f"remove the ghost {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resize(Step):
+    """Another declared size for a ghost, in bytes."""
+
+    path: str
+    old: int
+    new: int
+
+    id: ClassVar[str] = "resize"
+
+    def do(self, take_down: TakeDown) -> None:
+        self._resize(self.new, take_down)
+
+    def undo(self, take_down: TakeDown, *, is_done: bool) -> None:
+        if is_done or os.path.exists(self.path):
+            self._resize(self.old, take_down)
+
+    def _resize(self, size: int, take_down: TakeDown) -> None:
+        with ghostfile.look(self.path, write=True) as file:
+            resizing.resize(file, size, take_down)
+
+    def what(self) -> str:
+        old, new = human(self.old, " ", "iB"), human(self.new, " ", "iB")
+        return f"change the size of {self.path} from {old} to {new}"
+
+    def back(self) -> str:
+        return Resize(self.path, self.new, self.old).what()
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an area is active."""
+
+    backend: str
+    fallback: tuple[str, ...]
+    prio: int | None
+    discard: str | None = None
+    compressor: str | None = None
+    memory_limit: int | None = None
+    """Bytes of memory that a zram device may take."""
+
+    def request(self) -> activation.Request:
+        """The same for `activation.activate`."""
+        options = backends.Options(self.prio, self.discard, self.compressor, self.memory_limit)
+        return activation.Request(options, self.backend, tuple(self.fallback), if_needed=True)
+
+    def words(self) -> str:
+        """The same for people; empty where all is as usual."""
+        through = self.fallback[0] if self.fallback else self.backend
+        parts = [f"through {through}"] if through not in ("auto", "file") else []
+        if self.prio is not None and self.prio >= 0:
+            parts.append(f"with priority {self.prio}")
+        if self.memory_limit:
+            parts.append(f"with at most {human(self.memory_limit, ' ', 'iB')} of memory")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Area(Step):
+    """A ghost that is made active, or active in another manner."""
+
+    path: str
+    new: Manner
+    old: Manner | None
+
+    id: ClassVar[str] = "area"
+
+    def do(self, take_down: TakeDown) -> None:
+        if self.old is not None:
+            self._take_down(take_down)
+        activation.activate(self.path, self.new.request())
+
+    def undo(self, take_down: TakeDown, *, is_done: bool) -> None:
+        del is_done
+        self._take_down(take_down)
+        if self.old is not None:
+            activation.activate(self.path, self.old.request())
+
+    def _take_down(self, take_down: TakeDown) -> None:
+        actives = areas.read()
+        try:
+            found = areas.find(self.path, actives)
+        except NotFound:
+            backends.recover()
+            return
+        take_down(found, actives)
+
+    def what(self) -> str:
+        verb = "activate it" if self.old is None else "take it down and activate it"
+        return f"{verb} {self.new.words()}".rstrip()
+
+    def back(self) -> str:
+        verb = f"deactivate {self.path}"
+        return verb if self.old is None else f"{verb} and activate it {self.old.words()}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Step):
+    """A line that is added to fstab, or put in the place of another."""
+
+    path: str
+    fstab_path: str
+    new: str
+    old: str | None
+    """The line that was there."""
+    was_missing: bool
+    """There was no fstab."""
+    was_open: bool
+    """Its last line had no line end."""
+
+    id: ClassVar[str] = "fstab"
+
+    def do(self, _take_down: TakeDown) -> None:
+        if self.old is None:
+            line = fstab.Line(os.fsencode(self.new))
+            fstabedit.add(self.fstab_path, self.path, line.options)
+        elif not fstabedit.replace(self.fstab_path, os.fsencode(self.old), os.fsencode(self.new)):
+            raise Error(f"its line in {self.fstab_path} has just been changed: try again", path=self.path)
+
+    def undo(self, _take_down: TakeDown, *, is_done: bool) -> None:
+        new = os.fsencode(self.new)
+        try:
+            data = b"".join(line.raw for line in fstab.read(self.fstab_path))
+        except FileNotFoundError:
+            return
+        if self.old is not None:
+            if not fstabedit.replace(self.fstab_path, new, os.fsencode(self.old)) and is_done:
+                report.warn(self.path, f"its line in {self.fstab_path} has been changed since: left alone")
+        elif new in data:
+            head, _, tail = data.rpartition(new)
+            before = (head + tail).removesuffix(b"\n") if self.was_open and not tail else head + tail
+            fstabedit.take_back(self.fstab_path, new, None if self.was_missing and not before else before)
+        elif is_done:
+            # edited since, but without the ghost of no use
+            with suppress(NotFound):
+                fstabedit.remove(self.fstab_path, self.path)
+
+    def what(self) -> str:
+        verb = "add to" if self.old is None else "change in"
+        return f"{verb} {self.fstab_path}: {self.new.rstrip()}"
+
+    def back(self) -> str:
+        if self.old is None:
+            return f"remove the line of {self.path} from {self.fstab_path}"
+        return f"change in {self.fstab_path}: {self.old.rstrip()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Generator(Step):
+    """systemd's generator, installed."""
+
+    directory: str
+
+    id: ClassVar[str] = "generator"
+
+    def do(self, _take_down: TakeDown) -> None:
+        installation.install(self.directory)
+
+    def undo(self, _take_down: TakeDown, *, is_done: bool) -> None:
+        del is_done
+        with suppress(FileNotFoundError):
+            installation.remove(self.directory)
+
+    def what(self) -> str:
+        return f"install {self.directory}/{installation.NAME}, which makes a missing ghost in boots"
+
+    def back(self) -> str:
+        return f"remove {self.directory}/{installation.NAME}"
+
+
+_KINDS: dict[str, Callable[..., Step]] = {
+    kind.id: kind for kind in (Zswap, Ghost, Resize, Area, Line, Generator)
+}
+
+
+class Noted(NamedTuple):
+    """A step in the record."""
+
+    step: Step
+    is_done: bool
+
+
+def read() -> list[Noted]:
+    """The steps that can be taken back, the first one first.
+
+    Raises `Error` for a record that cannot be understood, and `OSError`.
+    """
+    try:
+        with open(PATH, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return []
+    try:
+        document = json.loads(data)
+        version = document["version"]
+        if version != _VERSION:
+            raise Error(f"is of version {version}, which this ghostctl does not know", path=PATH)
+        return [
+            Noted(_decode(entry["step"], entry["values"]), bool(entry["done"])) for entry in document["steps"]
+        ]
+    except (ValueError, KeyError, TypeError):
+        raise Error("cannot be understood: what setup has made is not known", path=PATH) from None
+
+
+def _decode(kind: str, values: dict[str, Any]) -> Step:
+    if kind == Area.id:
+        for key in ("new", "old"):
+            values[key] = values[key] and Manner(**values[key])
+    return _KINDS[kind](**values)
+
+
+def _write(entries: Sequence[Noted]) -> None:
+    directory = os.path.dirname(PATH)
+    if not entries:
+        with suppress(FileNotFoundError):
+            atomic.remove(PATH)
+        with suppress(OSError):
+            os.rmdir(directory)
+        return
+    steps = [{"step": one.step.id, "done": one.is_done, "values": asdict(one.step)} for one in entries]
+    text = json.dumps({"version": _VERSION, "steps": steps}, indent=1) + "\n"
+    atomic.make_directories(directory, 0o700)
+    atomic.edit(PATH, lambda _: text.encode())
+
+
+def carry_out(steps: Iterable[Step], take_down: TakeDown, done: Callable[[Step], None]) -> None:
+    """Does the steps, each noted; when one fails, it and those before it are taken back.
+
+    `done` is called after each. Raises as the steps, and `Error` and `OSError` for the record.
+    """
+    noted = read()
+    before = len(noted)
+    try:
+        for step in steps:
+            noted.append(Noted(step, is_done=False))
+            _write(noted)
+            step.do(take_down)
+            noted[-1] = Noted(step, is_done=True)
+            _write(noted)
+            done(step)
+    except BaseException:
+        with signals.deferred():
+            _give_up(noted, before, take_down)
+        raise
+
+
+def _give_up(noted: list[Noted], before: int, take_down: TakeDown) -> None:
+    try:
+        for entry in in_order(noted[before:]):
+            entry.step.undo(take_down, is_done=entry.is_done)
+            noted.remove(entry)
+        _write(noted)
+    except (OSError, Error) as error:
+        report.error(
+            Error(f"not taken back: {describe(error)}", path=PATH, hint="ghostctl setup --undo tries again")
+        )
+
+
+def in_order(entries: Iterable[Noted]) -> list[Noted]:
+    """The order to take them back in: the last one first, but areas before all, which alone may refuse."""
+    last_first = list(entries)[::-1]
+    return sorted(last_first, key=lambda entry: entry.step.id != Area.id)
+
+
+def take_back(entry: Noted, take_down: TakeDown) -> None:
+    """Takes back a step of the record. Raises as the steps, `Error` and `OSError`: then it stays noted."""
+    entry.step.undo(take_down, is_done=entry.is_done)
+    noted = read()
+    noted.remove(entry)
+    _write(noted)
