@@ -3,21 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import sys
-import termios
 import time
-import tty
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
-from .. import capacity, output, report, swaps, zswap
-from ..signals import is_ignored
+from .. import capacity, swaps, zswap
 from ..sizes import human, page_size
-from . import terminate
+from . import screen
 
 Describe = Callable[[list[swaps.Area]], tuple[list[str], list[capacity.Held], list[swaps.Area]]]
 """What is above the bars, the areas whose pools those show, and the ordinary areas."""
@@ -31,10 +23,6 @@ _RATES = {
     "written back": "zswpwb",
 }
 """Counters of /proc/vmstat, in pages. What zswap takes or gives goes to no device and comes from none."""
-
-# a save of the screen and its return, as xterm and all that follow it know them
-_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-_HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 class Snapshot(NamedTuple):
@@ -110,138 +98,26 @@ def _lines(describe: Describe, now: Snapshot, before: Snapshot) -> Iterator[str]
         yield f"memory pressure: {pressure}"
 
 
-class _Screen:
-    """The terminal while it shows the view; whatever ends it, it is left as it was found."""
-
-    def __init__(self) -> None:
-        self._saved: list[int | list[bytes | int]] | None = None
-
-    def enter(self) -> None:
-        with suppress(termios.error, OSError):
-            self._saved = termios.tcgetattr(0)
-            # keeps what was typed already
-            tty.setcbreak(0, termios.TCSADRAIN)
-        self._write(_ENTER)
-
-    def leave(self) -> None:
-        try:
-            self._write(_LEAVE)
-        finally:
-            # a terminal that is gone has no settings
-            with suppress(termios.error):
-                if self._saved is not None:
-                    termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
-
-    def stop(self) -> None:
-        """What SIGTSTP does, with the terminal given back until SIGCONT comes."""
-        self.leave()
-        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, handler)
-        self.enter()
-
-    def show(self, lines: list[str]) -> None:
-        columns, rows = _size()
-        # one write(2) of whole lines that clear only what they do not cover: nothing flickers
-        shown = [output.cut(report.escape(line), columns - 1) + _CLEAR_LINE for line in lines[:rows]]
-        self._write(_HOME + "\n".join(shown) + _CLEAR_BELOW)
-
-    @staticmethod
-    def _write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-
-def _size() -> tuple[int, int]:
-    try:
-        columns, rows = os.get_terminal_size(sys.stdout.fileno())
-    except OSError:
-        columns = rows = 0
-    # a serial line says 0
-    return columns or 80, rows or 24
-
-
-@contextmanager
-def _signals() -> Iterator[int]:
-    """A descriptor from which the numbers of SIGWINCH and SIGTSTP can be read, each one byte.
-
-    Their handlers do nothing themselves: they may run within a write to the terminal. What the parent
-    process has ignored stays ignored.
-    """
-    handlers = {
-        signal.SIGWINCH: _do_nothing,
-        signal.SIGTSTP: _do_nothing,
-        signal.SIGQUIT: terminate,
-    }
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    old_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    old = {
-        number: signal.signal(number, handler)
-        for number, handler in handlers.items()
-        if not is_ignored(number)
-    }
-    try:
-        yield reading
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(old_fd)
-        os.close(reading)
-        os.close(writing)
-
-
-def _do_nothing(_number: int, _frame: object) -> None:
-    pass
-
-
 def watch(seconds: float, describe: Describe) -> None:
     """Shows the view until q or a signal; on what is no terminal, one block each time."""
-    poll = select.poll()
-    screen = _Screen()
-    if not sys.stdout.isatty():
-        for lines in _frames(seconds, poll, describe, screen.stop):
-            print(*lines, "", sep="\n", flush=True)
-        return
-    with ExitStack() as stack:
-        poll.register(stack.enter_context(_signals()), select.POLLIN)
-        with suppress(OSError):
-            # the kernel says POLLPRI when an area comes or goes
-            poll.register(stack.enter_context(open(swaps.PROC_SWAPS, "rb", buffering=0)), select.POLLPRI)
-        if os.isatty(0):
-            poll.register(0, select.POLLIN)
-        stack.callback(screen.leave)
-        screen.enter()
-        for lines in _frames(seconds, poll, describe, screen.stop):
-            screen.show(lines)
+    view = _View(describe)
+    screen.run(seconds, view.frame, tick=view.tick)
 
 
-def _frames(
-    seconds: float, poll: select.poll, describe: Describe, stop: Callable[[], None]
-) -> Iterator[list[str]]:
-    """What to show, each time that it is to be shown."""
-    base = now = Snapshot.take()
-    due = base.when
-    while True:
-        yield list(_lines(describe, now, base))
-        if now.when >= due:
-            base, due = now, now.when + seconds
-        for fd, event in poll.poll(max(due - time.monotonic(), 0) * 1000):
-            if event & select.POLLIN:
-                data = _read(fd)
-                if fd == 0 and (not data or b"q" in data.lower()):
-                    return
-                if fd != 0 and signal.SIGTSTP in data:
-                    stop()
-                    # what poll(2) has seen is long ago
-                    break
-            elif event & select.POLLHUP:
-                return
+class _View:
+    """The picture, and the counters that its rates are since."""
+
+    def __init__(self, describe: Describe) -> None:
+        self._describe = describe
+        self._is_due = True
+        self._base: Snapshot | None = None
+
+    def tick(self) -> None:
+        self._is_due = True
+
+    def frame(self, _columns: int, _rows: int) -> list[str]:
         now = Snapshot.take()
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 1 << 16)
-    except OSError:
-        # a terminal that is gone: the end of what is typed
-        return b""
+        before = self._base or now
+        if self._is_due:
+            self._base, self._is_due = now, False
+        return list(_lines(self._describe, now, before))
