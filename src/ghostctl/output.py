@@ -13,7 +13,10 @@ from .report import escape
 
 Row = TypeVar("Row")
 Value = str | int | float | bool | None
-Kind = Literal["text", "path", "number", "size", "percent"]
+Kind = Literal["text", "path", "cgroup", "number", "size", "percent"]
+
+_PATHS = ("path", "cgroup")
+_LEFT = ("text", *_PATHS)
 
 
 class Column(NamedTuple, Generic[Row]):
@@ -23,7 +26,8 @@ class Column(NamedTuple, Generic[Row]):
     help: str
     get: Callable[[Row], Value]
     kind: Kind = "text"
-    """``size`` is in bytes; ``path`` is bytes in truth, which `os.fsdecode` made text of."""
+    """``size`` is in bytes; ``path`` is bytes in truth, which `os.fsdecode` made text of, and ``cgroup`` is
+    one in which systemd has escaped what it did not like."""
 
 
 def select(columns: Sequence[Column[Row]], names: str, default: Sequence[str] = ()) -> list[Column[Row]]:
@@ -40,6 +44,8 @@ def select(columns: Sequence[Column[Row]], names: str, default: Sequence[str] = 
 def _text(value: Value, kind: Kind, in_bytes: bool) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if kind == "size" and not in_bytes and isinstance(value, int):
         return sizes.human(value)
     if kind == "percent":
@@ -49,8 +55,13 @@ def _text(value: Value, kind: Kind, in_bytes: bool) -> str:
 
 def _raw(text: str, kind: Kind) -> str:
     # as libsmartcols does: bytes, whatever the locale
-    data = os.fsencode(text) if kind == "path" else text.encode("utf-8", "surrogateescape")
+    data = os.fsencode(text) if kind in _PATHS else text.encode("utf-8", "surrogateescape")
     return "".join(chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x5C else f"\\x{byte:02x}" for byte in data)
+
+
+def _shown(text: str, kind: Kind) -> str:
+    # what looks like an escape is one; of a unit, systemd's: its name is to be pasted
+    return escape(text if kind == "cgroup" else text.replace("\\x", "\\x5cx"))
 
 
 def width(text: str) -> int:
@@ -85,13 +96,14 @@ def table(
     if raw:
         kinds: list[Kind] = [column.kind for column in columns]
         return [" ".join(map(_raw, line, kinds)) for line in cells[shown]]
-    # what looks like an escape is one
-    cells = [[escape(cell.replace("\\x", "\\x5cx")) for cell in line] for line in cells]
+    cells = [
+        [_shown(cell, column.kind) for cell, column in zip(line, columns, strict=True)] for line in cells
+    ]
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
 
     def pad(cell: str, to: int, column: Column[Row]) -> str:
         blanks = " " * (to - width(cell))
-        return cell + blanks if column.kind in ("text", "path") else blanks + cell
+        return cell + blanks if column.kind in _LEFT else blanks + cell
 
     return [" ".join(map(pad, line, widths, columns)).rstrip() for line in cells[shown]]
 
@@ -101,7 +113,7 @@ def objects(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> list[dict[st
 
     def exact(column: Column[Row], row: Row) -> Value:
         value = column.get(row)
-        return path_text(value) if column.kind == "path" and isinstance(value, str) else value
+        return path_text(value) if column.kind in _PATHS and isinstance(value, str) else value
 
     return [{column.name.lower(): exact(column, row) for column in columns} for row in rows]
 

@@ -98,6 +98,40 @@ class BadValue(click.BadParameter):
         self.hint = error.hint
 
 
+_INTERVAL = 2
+
+
+class Watchable(click.Command):
+    """Takes --watch of `watch_option` with and without a number behind it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        args = list(args)
+        for number, arg in enumerate(args):
+            if arg == "--":
+                break
+            if arg == "--watch":
+                following = args[number + 1] if number + 1 < len(args) else ""
+                given = following.replace(".", "", 1).isdecimal()
+                args[number : number + 1 + given] = [f"--watch={following if given else _INTERVAL}"]
+        return super().parse_args(ctx, args)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0.1 <= seconds <= 86400:
+        raise UsageError(f"invalid interval {text!r}", hint="seconds, from 0.1 to 86400")
+    return seconds
+
+
+watch_option = click.option(
+    "--watch",
+    "interval",
+    type=Parsed(_seconds, "[SECONDS]"),
+    help=f"Live view, every {_INTERVAL} SECONDS; q quits.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 strict_option = click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 

@@ -13,7 +13,7 @@ import click
 from .. import output, report, sizes, swaps
 from ..errors import Error, UsageError, exit_status
 from ..output import Column
-from .options import Parsed, area_specs, define, json_option
+from .options import Watchable, area_specs, define, json_option, watch_option
 
 if TYPE_CHECKING:
     from .. import areas, capacity, zswap
@@ -153,28 +153,12 @@ COLUMNS: tuple[Column[_Row], ...] = (
 )
 _DEFAULT = ("NAME", "TYPE", "SIZE", "USED", "PRIO")
 _TYPES = ("file", "ghost", "partition", "xswap")
-_INTERVAL = 2
 _ALL = ",".join(column.name for column in COLUMNS)
 
 
 def _epilog() -> str:
     width = max(len(column.name) for column in COLUMNS)
     return "\b\nColumns:\n" + "\n".join(f"  {column.name:<{width}}  {column.help}" for column in COLUMNS)
-
-
-class _Command(click.Command):
-    """Takes --watch with and without a number."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        args = list(args)
-        for number, arg in enumerate(args):
-            if arg == "--":
-                break
-            if arg == "--watch":
-                following = args[number + 1] if number + 1 < len(args) else ""
-                given = following.replace(".", "", 1).isdecimal()
-                args[number : number + 1 + given] = [f"--watch={following if given else _INTERVAL}"]
-        return super().parse_args(ctx, args)
 
 
 def _types(text: str, every: list[swaps.Area]) -> list[str]:
@@ -186,17 +170,7 @@ def _types(text: str, every: list[swaps.Area]) -> list[str]:
     return names
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0.1 <= seconds <= 86400:
-        raise UsageError(f"invalid interval {text!r}", hint="seconds, from 0.1 to 86400")
-    return seconds
-
-
-@define("status", cls=_Command, epilog=_epilog())
+@define("status", cls=Watchable, epilog=_epilog())
 @area_specs(required=False)
 @click.option("-o", "--output", "columns", metavar="LIST", help="Columns to show; +LIST adds to the default.")
 @click.option("--output-all", is_flag=True, help="Show all columns.")
@@ -205,9 +179,7 @@ def _seconds(text: str) -> float:
 @click.option("--raw", is_flag=True, help="For scripts: one blank between columns, bytes escaped as \\xNN.")
 @click.option("--bytes", "in_bytes", is_flag=True, help="Sizes in bytes.")
 @click.option("--zswap/--no-zswap", "show_zswap", default=None, help="Lines on zswap below the table.")
-@click.option(
-    "--watch", "interval", type=Parsed(_seconds, "[SECONDS]"), help="Live view, every 2 SECONDS; q quits."
-)
+@watch_option
 @click.option("--openmetrics", is_flag=True, help="Print OpenMetrics text, for monitoring.")
 @click.option(
     "--prometheus", is_flag=True, help="Print the older text format, which node_exporter reads from files."
