@@ -247,7 +247,7 @@ class Area(Step):
         return f"{verb} {self.new.words()}".rstrip()
 
     def back(self) -> str:
-        verb = f"deactivate {self.path}"
+        verb = f"take down {self.path}"
         return verb if self.old is None else f"{verb} and activate it {self.old.words()}".rstrip()
 
 
@@ -369,10 +369,12 @@ def _decode(kind: str, values: dict[str, Any]) -> Step:
 def _write(entries: Sequence[Noted]) -> None:
     directory = os.path.dirname(PATH)
     if not entries:
-        with suppress(FileNotFoundError):
-            atomic.remove(PATH)
-        with suppress(OSError):
-            os.rmdir(directory)
+        try:
+            with suppress(FileNotFoundError):
+                atomic.remove(PATH)
+        finally:
+            with suppress(OSError):
+                os.rmdir(directory)
         return
     steps = [{"step": one.step.id, "done": one.is_done, "values": asdict(one.step)} for one in entries]
     text = json.dumps({"version": _VERSION, "steps": steps}, indent=1) + "\n"
@@ -421,7 +423,12 @@ def in_order(entries: Iterable[Noted]) -> list[Noted]:
 
 def take_back(entry: Noted, take_down: TakeDown) -> None:
     """Takes back a step of the record. Raises as the steps, `Error` and `OSError`: then it stays noted."""
-    entry.step.undo(take_down, is_done=entry.is_done)
     noted = read()
+    entry.step.undo(take_down, is_done=entry.is_done)
     noted.remove(entry)
-    _write(noted)
+    try:
+        _write(noted)
+    except OSError as error:
+        raise Error(
+            f"cannot be changed: {error.strerror}; but this has been done: {entry.step.back()}", path=PATH
+        ) from None
