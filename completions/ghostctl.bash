@@ -175,6 +175,19 @@ _ghostctl_status() {
     esac
 }
 
+_ghostctl_usage() {
+    local columns='PID USER SWAP RESIDENT UNIT COMMAND'
+    [[ " ${COMP_WORDS[*]} " == *' --cgroups '* ]] &&
+        columns='NAME SWAP STORED MEMORY RATIO SWAP-MAX ZSWAP-MAX WRITEBACK'
+    case $prev in
+    -o | --output) __ghostctl_list "$columns" ;;
+    -n | --lines) __ghostctl_words '5 10 20 50' ;;
+    *)
+        __ghostctl_options '--processes --cgroups -n --lines -o --output --noheadings --raw --bytes --watch --json'
+        ;;
+    esac
+}
+
 _ghostctl_doctor() {
     case $prev in
     --require) __ghostctl_words 'ghost ghostswap xswap zram zswap room' ;;
@@ -333,7 +346,7 @@ _ghostctl() {
     elif [[ $command != _ghostctl ]]; then
         "$command"
     elif __ghostctl_options '-V --version'; then
-        __ghostctl_words 'mkghost inspect verify label resize on off status doctor plan zswap fstab'
+        __ghostctl_words 'mkghost inspect verify label resize on off status usage doctor plan zswap fstab'
     fi
 }
 

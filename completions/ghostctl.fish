@@ -66,6 +66,8 @@ end
 set -l sizes 'ram ram/2 50% 1G 4G 16G 64G'
 set -l columns 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST STORED MEMORY RATIO LIMIT ROOM PAGES BACKING'
 set -l compressors '{lz4,lz4hc,lzo,lzo-rle,zstd,deflate,842}'
+set -l process_columns 'PID USER SWAP RESIDENT UNIT COMMAND'
+set -l cgroup_columns 'NAME SWAP STORED MEMORY RATIO SWAP-MAX ZSWAP-MAX WRITEBACK'
 set -l checks 'kernel zswap pool size slots page-size holes permissions header active priority fstab resume swappiness cgroup'
 set -l changes 'pri= discard discard=once discard=pages nofail noauto size= label= uuid= fallback= compressor= memory-limit= zswap'
 set -l fstab_options 'pri= discard discard=once discard=pages nofail x-ghost.compressor= x-ghost.fallback= x-ghost.memory-limit= x-ghost.zswap'
@@ -85,6 +87,7 @@ complete -c ghostctl -n '__ghostctl_at' -a resize -d 'Change the declared size o
 complete -c ghostctl -n '__ghostctl_at' -a on -d 'Activate swap areas'
 complete -c ghostctl -n '__ghostctl_at' -a off -d 'Deactivate swap areas'
 complete -c ghostctl -n '__ghostctl_at' -a status -d 'Show the active swap areas and zswap'
+complete -c ghostctl -n '__ghostctl_at' -a usage -d 'Show who has pages in the swap areas'
 complete -c ghostctl -n '__ghostctl_at' -a doctor -d 'Check whether this machine can use ghosts'
 complete -c ghostctl -n '__ghostctl_at' -a plan -d 'Propose a size for a ghost'
 complete -c ghostctl -n '__ghostctl_at' -a zswap -d 'Show or set zswap'
@@ -173,6 +176,20 @@ complete -c ghostctl -n '__ghostctl_in status' -l watch -d 'Live view'
 complete -c ghostctl -n '__ghostctl_in status' -l openmetrics -d 'Print OpenMetrics text'
 complete -c ghostctl -n '__ghostctl_in status' -l prometheus -d 'Print the older text format'
 complete -c ghostctl -n '__ghostctl_in status' -l json -d 'Print one JSON object'
+
+# usage
+complete -c ghostctl -n '__ghostctl_in usage' -l processes -d 'Show processes'
+complete -c ghostctl -n '__ghostctl_in usage' -l cgroups -d 'Show cgroups'
+complete -c ghostctl -n '__ghostctl_in usage' -s n -l lines -x -a '5 10 20 50' -d 'The largest only'
+complete -c ghostctl -n '__ghostctl_in usage; and not __fish_contains_opt cgroups' -s o -l output -x \
+    -a "(__ghostctl_list $process_columns)" -d 'Columns to show'
+complete -c ghostctl -n '__ghostctl_in usage; and __fish_contains_opt cgroups' -s o -l output -x \
+    -a "(__ghostctl_list $cgroup_columns)" -d 'Columns to show'
+complete -c ghostctl -n '__ghostctl_in usage' -l noheadings -d 'No line of column names'
+complete -c ghostctl -n '__ghostctl_in usage' -l raw -d 'For scripts'
+complete -c ghostctl -n '__ghostctl_in usage' -l bytes -d 'Sizes in bytes'
+complete -c ghostctl -n '__ghostctl_in usage' -l watch -d 'Live view'
+complete -c ghostctl -n '__ghostctl_in usage' -l json -d 'Print one JSON object'
 
 # doctor
 complete -c ghostctl -n '__ghostctl_in doctor' -l probe -d 'Activate a throw-away ghost to know'

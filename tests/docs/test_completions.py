@@ -12,7 +12,7 @@ from machine import ghostctl, require, with_swaps
 from shells import SHELLS
 
 from ghostctl import backends, doctor, sizes
-from ghostctl.cli import status
+from ghostctl.cli import status, usage
 from ghostctl.cli.program import program
 
 
@@ -99,6 +99,13 @@ COLUMNS = {column.name for column in status.COLUMNS}
 )
 def test_columns(complete: Complete, line: str, left: set[str]) -> None:
     assert complete(f"ghostctl status {line}") == left
+
+
+def test_columns_of_usage(complete: Complete) -> None:
+    processes, groups = ({column.name for column in columns} for columns in (usage.PROCESSES, usage.CGROUPS))
+    assert complete("ghostctl usage -o ") == processes
+    assert complete("ghostctl usage --output=PID,") == processes - {"PID"}
+    assert complete("ghostctl usage --cgroups -o ") == groups
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from command_tree import COMMON, TREE, options
 from machine import REPOSITORY, require, run
 
 from ghostctl import backends, errors
-from ghostctl.cli import status
+from ghostctl.cli import status, usage
 from ghostctl.cli.program import COMMANDS, SECTIONS, program
 
 PAGE = REPOSITORY / "man/ghostctl.8"
@@ -82,6 +82,11 @@ def test_options_of_every_command_are_there() -> None:
 
 def test_columns() -> None:
     assert _items(COMMAND["status"], "Cm") == {column.name for column in status.COLUMNS}
+
+
+def test_columns_of_usage() -> None:
+    columns = {column.name for column in (*usage.PROCESSES, *usage.CGROUPS)}
+    assert _items(COMMAND["usage"], "Cm") == columns
 
 
 def test_backends() -> None:

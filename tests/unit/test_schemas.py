@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import pytest
 from command_tree import TREE, options
 from machine import ghostctl, require, swap_file, with_swaps
 
-from ghostctl.cli import status
+from ghostctl.cli import status, usage
+from ghostctl.output import Column
 
 SCHEMAS = {
     path.name.removesuffix(".json"): json.loads(path.read_text(encoding="utf-8"))
@@ -193,6 +194,20 @@ def test_status_with_columns_and_without_zswap(areas: tuple[str, ...]) -> None:
 def test_schema_of_status_has_the_columns() -> None:
     properties = SCHEMAS["status"]["properties"]["swapareas"]["items"]["properties"]
     assert list(properties) == [column.name.lower() for column in status.COLUMNS]
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--processes", "processes"), ("--cgroups", "cgroups")])
+def test_usage(option: str, kind: str) -> None:
+    if option == "--cgroups":
+        require("cgroup")
+    document = _check("usage", _output("usage", option))
+    assert list(document) == [kind, "total"]
+
+
+@pytest.mark.parametrize(("kind", "columns"), [("processes", usage.PROCESSES), ("cgroups", usage.CGROUPS)])
+def test_schema_of_usage_has_the_columns(kind: str, columns: Sequence[Column[Any]]) -> None:
+    properties = SCHEMAS["usage"]["properties"][kind]["items"]["properties"]
+    assert list(properties) == [column.name.lower() for column in columns]
 
 
 def test_fstab(ghost: Path, tmp_path: Path) -> None:

@@ -225,9 +225,10 @@ def command(
     interval: float | None,
     as_json: bool,
 ) -> int:
-    """Show who has pages in the swap areas: processes, or cgroups as a tree; the largest first.
+    """Show who has pages in the swap areas.
 
-    The last line is what all areas have in use, and the one before what belongs to none of those above.
+    Processes, or cgroups as a tree, the largest first. The last line is what all areas have in use, and the
+    one before what belongs to none of those above.
     """
     style = _Style(columns, not noheadings, raw, in_bytes)
     if interval is not None:
