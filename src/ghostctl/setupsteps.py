@@ -243,12 +243,12 @@ class Area(Step):
         take_down(found, actives)
 
     def what(self) -> str:
-        verb = "activate it" if self.old is None else "take it down and activate it"
-        return f"{verb} {self.new.words()}".rstrip()
+        first = "" if self.old is None else f"take down {self.path}, then "
+        return f"{first}make {self.path} active {self.new.words()}".rstrip()
 
     def back(self) -> str:
-        verb = f"take down {self.path}"
-        return verb if self.old is None else f"{verb} and activate it {self.old.words()}".rstrip()
+        down = f"take down {self.path}"
+        return down if self.old is None else f"{down}, then make it active {self.old.words()}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,14 +404,20 @@ def carry_out(steps: Iterable[Step], take_down: TakeDown, done: Callable[[Step],
 
 
 def _give_up(noted: list[Noted], before: int, take_down: TakeDown) -> None:
+    entries = in_order(noted[before:])
     try:
-        for entry in in_order(noted[before:]):
+        for entry in entries:
             entry.step.undo(take_down, is_done=entry.is_done)
             noted.remove(entry)
         _write(noted)
     except (OSError, Error) as error:
+        left = "; ".join(entry.step.what() for entry in entries if entry in noted)
         report.error(
-            Error(f"not taken back: {describe(error)}", path=PATH, hint="ghostctl setup --undo tries again")
+            Error(
+                f"not all has been taken back: {describe(error)}"
+                + (f"; this is left: {left}" if left else ""),
+                hint="ghostctl setup --undo",
+            )
         )
 
 
@@ -421,14 +427,16 @@ def in_order(entries: Iterable[Noted]) -> list[Noted]:
     return sorted(last_first, key=lambda entry: entry.step.id != Area.id)
 
 
-def take_back(entry: Noted, take_down: TakeDown) -> None:
-    """Takes back a step of the record. Raises as the steps, `Error` and `OSError`: then it stays noted."""
-    noted = read()
-    entry.step.undo(take_down, is_done=entry.is_done)
-    noted.remove(entry)
-    try:
-        _write(noted)
-    except OSError as error:
-        raise Error(
-            f"cannot be changed: {error.strerror}; but this has been done: {entry.step.back()}", path=PATH
-        ) from None
+def take_back(entries: Iterable[Noted], take_down: TakeDown, done: Callable[[Step], None]) -> None:
+    """Takes back steps of the record, in this order; `done` is called after each.
+
+    Raises as the steps, `Error` and `OSError`: a step that is not done with stays noted. Signals come
+    between two steps.
+    """
+    for entry in entries:
+        with signals.deferred():
+            noted = read()
+            entry.step.undo(take_down, is_done=entry.is_done)
+            done(entry.step)
+            noted.remove(entry)
+            _write(noted)

@@ -79,8 +79,8 @@ def command(
         raise UsageError("setup: FILE is empty")
     if as_json and not (yes or dry_run):
         raise UsageError("setup: --json does not ask", hint="add --yes, or --dry-run to look")
-    if undo and any(option is not None for option in (size, priority, fallback)):
-        raise UsageError("setup: --undo takes no --size, --priority or --fallback")
+    if undo and (no_boot or any(option is not None for option in (size, priority, fallback))):
+        raise UsageError("setup: --undo takes no --size, --priority, --fallback or --no-boot")
     if os.geteuid() != 0 and not dry_run:
         raise Denied("only root can set up swap areas", hint="--dry-run shows what would be done")
     if undo:
@@ -144,16 +144,17 @@ def _take_back(file: str | None, *, dry_run: bool, yes: bool, as_json: bool) -> 
         if as_json:
             click.echo(output.json_text(_document(document, steps, dry_run=dry_run, done=len(steps))))
         return OK
-    for number, entry in enumerate(entries):
-        try:
-            setupsteps.take_back(entry, taking_down)
-        except (Error, OSError) as error:
-            if as_json:
-                click.echo(output.json_text(_document(document, steps, done=number, failed=(number, error))))
-            elif number:
-                report.warn(None, f"{number} of {len(entries)} steps have been taken back")
-            raise
-        report.trace(f"done: {entry.step.back()}")
+    done: list[Step] = []
+    try:
+        setupsteps.take_back(entries, taking_down, done.append)
+    except BaseException as error:
+        if done:
+            words = "; ".join(step.back() for step in done)
+            report.error(Error(f"this has been done: {words}", hint="ghostctl setup --undo"))
+        if as_json and isinstance(error, Error | OSError):
+            failed = (len(done), error)
+            click.echo(output.json_text(_document(document, steps, done=len(done), failed=failed)))
+        raise
     if as_json:
         click.echo(output.json_text(_document(document, steps, done=len(steps))))
     elif not report.quiet:
