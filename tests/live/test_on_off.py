@@ -8,10 +8,14 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 from machine import AS_NOBODY, ghostctl, is_active, require, run, swap_file, with_swaps
+from unit.test_schemas import SCHEMAS
 
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 
@@ -387,3 +391,50 @@ def test_resize_takes_no_ordinary_area_down(swap_dir: Path) -> None:
     assert is_active(path)
     done = ghostctl("mkghost", "--if-needed", "-s", "1M", path)
     assert done.returncode == 6
+
+
+def _json(*words: str | Path, command: str, status: int = 0) -> Any:
+    done = ghostctl(command, "--json", *words)
+    assert done.returncode == status, done.stderr
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, SCHEMAS[command], jsonschema.Draft202012Validator)
+    return document
+
+
+def test_json_says_what_has_changed(swap_dir: Path) -> None:
+    path, other = swap_file(swap_dir / "swap"), swap_dir / "other"
+    on = partial(_json, command="on")
+    off = partial(_json, command="off")
+    done = on(path)
+    document = {"spec": str(path), "file": str(path), "area": str(path), "backend": None}
+    assert done == {"areas": [{**document, "changed": True, "error": None}], "changed": True}
+    again = on("--if-needed", path)
+    assert again == {"areas": [{**document, "changed": False, "error": None}], "changed": False}
+    # what failed is there, too
+    mixed = on(path, other, status=6)
+    assert [area["changed"] for area in mixed["areas"]] == [False, False]
+    assert "already active" in mixed["areas"][0]["error"]
+    assert "No such file" in mixed["areas"][1]["error"]
+    passed_over = on("--ifexists", other)
+    assert passed_over["areas"][0] == {
+        **{"spec": str(other), "file": None, "area": None, "backend": None},
+        **{"changed": False, "error": None},
+    }
+    down = off(path)
+    assert down["areas"][0] == {
+        **{key: document[key] for key in ("spec", "area", "backend")},
+        "changed": True,
+        "error": None,
+    }
+    gone = off(path, status=3)
+    assert (gone["changed"], gone["areas"][0]["changed"]) == (False, False)
+    assert "not active" in gone["areas"][0]["error"]
+
+
+def test_json_of_a_ghost_that_this_kernel_refuses(ghost_dir: Path) -> None:
+    require("root", "swap", "zswap")
+    path = ghost_dir / "ghost"
+    assert ghostctl("mkghost", "-s", "1M", path).returncode == 0
+    done = _json("--backend", "ghostswap", path, command="on", status=5)
+    assert done["areas"][0]["error"]
+    assert not done["changed"]

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 from machine import AS_NOBODY, ghostctl, require
+from unit.test_schemas import SCHEMAS
 
 PARAMETERS = Path("/sys/module/zswap/parameters")
 FILE = Path("/etc/tmpfiles.d/ghostctl-zswap.conf")
@@ -81,3 +84,24 @@ def test_without_sys(command: tuple[str, ...]) -> None:
     done = ghostctl("zswap", *command, prefix=in_mounts("umount -l /sys"))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"ghostctl: {PARAMETERS}: /sys is not mounted\n"
+
+
+def test_changed_is_what_has_changed() -> None:
+    def changed(*words: str) -> bool:
+        done = ghostctl("zswap", "set", "--json", *words)
+        assert done.returncode == 0, done.stderr
+        document = json.loads(done.stdout)
+        jsonschema.validate(document, SCHEMAS["zswap-set"], jsonschema.Draft202012Validator)
+        return bool(document["changed"])
+
+    now = parameters()["max_pool_percent"]
+    other = f"max_pool_percent={other_percent()}"
+    assert [changed(other), changed(other), changed(other, "--persist"), changed(other, "--persist")] == [
+        *(True, False),
+        *(True, False),
+    ]
+    back = f"max_pool_percent={now}"
+    assert [changed("--forget"), changed("--forget"), changed(back), changed(back)] == [
+        *(True, False),
+        *(True, False),
+    ]

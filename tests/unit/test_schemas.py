@@ -140,9 +140,15 @@ def test_verify(ghost: Path, tmp_path: Path) -> None:
 
 
 def test_label(ghost: Path) -> None:
-    assert _check("label", _output("label", ghost))["label"] == "früh"
-    changed = _check("label", _output("label", "-L", "", "-U", "clear", ghost))
-    assert changed == {"file": str(ghost), "label": None, "uuid": None}
+    shown = _check("label", _output("label", ghost))
+    assert (shown["label"], shown["changed"]) == ("früh", False)
+    options = ("-L", "", "-U", "clear", ghost)
+    changed = _check("label", _output("label", *options))
+    assert changed == {"file": str(ghost), "label": None, "uuid": None, "changed": True}
+    before = ghost.stat()
+    again = _check("label", _output("label", *options))
+    assert again == {**changed, "changed": False}
+    assert ghost.stat() == before
 
 
 def test_resize(ghost: Path) -> None:

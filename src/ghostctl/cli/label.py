@@ -28,6 +28,7 @@ def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -
     Without options, shows those of any swap area. Changes only those of a ghost that is not active.
     """
     path = locate(spec)
+    changed = False
     if label is None and uuid is None:
         with ghostfile.look(path) as file:
             have = file.require_header()
@@ -35,7 +36,9 @@ def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -
         with ghostwrite.opened(path) as file:
             areas.refuse_active(file)
             have = ghostwrite.relabelled(file, label, uuid)
-            ghostwrite.rewrite(file, have)
+            changed = have != file.header
+            if changed:
+                ghostwrite.rewrite(file, have)
         if label is not None:
             from .. import declared
 
@@ -43,7 +46,8 @@ def command(spec: str, label: bytes | None, uuid: bytes | None, as_json: bool) -
         if not as_json:
             return
     if as_json:
-        click.echo(output.json_text({"file": path, "label": have.label_text, "uuid": have.uuid_text}))
+        document = {"file": path, "label": have.label_text, "uuid": have.uuid_text, "changed": changed}
+        click.echo(output.json_text(document))
         return
     if have.label_text is not None:
         click.echo(f"LABEL: {escape(have.label_text)}")

@@ -46,9 +46,13 @@ def each(
     return next((status for status in _attempt(items, action, failed) if status), 0)
 
 
-def every(items: Iterable[Item], action: Callable[[Item], None]) -> int:
+def every(
+    items: Iterable[Item],
+    action: Callable[[Item], None],
+    failed: Callable[[Item, Error | OSError], None] | None = None,
+) -> int:
     """Does it for each, as --all does: exit status 32 when all failed, 64 when some did."""
-    statuses = _attempt(items, action)
+    statuses = _attempt(items, action, failed)
     failures = sum(1 for status in statuses if status)
     if not failures:
         return 0

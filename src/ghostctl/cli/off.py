@@ -7,10 +7,11 @@ import os
 
 import click
 
-from .. import areas, backends
-from ..errors import Denied, NotFound, UsageError
+from .. import areas, backends, output, report
+from ..areas import Active
+from ..errors import Denied, Error, NotFound, UsageError
 from .loops import each, every
-from .options import area_specs, define
+from .options import area_specs, define, json_option
 from .progress import taking_down
 
 
@@ -30,7 +31,8 @@ from .progress import taking_down
     is_flag=True,
     help="Try even when the pages fit nowhere; the OOM killer may end processes.",
 )
-def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) -> int:
+@json_option
+def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool, as_json: bool) -> int:
     """Deactivate swap areas.
 
     SPEC is a path, LABEL=x, UUID=x or a name in /proc/swaps. What was set up for an area goes with it.
@@ -41,6 +43,23 @@ def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) ->
     if os.geteuid() != 0 and every_area:
         raise Denied("only root can deactivate swap areas", path="--all")
 
+    documents: list[dict[str, object]] = []
+
+    def note(spec: str, found: Active | None = None, error: Error | OSError | None = None) -> None:
+        documents.append(
+            {
+                "spec": output.path_text(spec),
+                "area": found and output.path_text(found.area.name),
+                "backend": found and found.backend,
+                "changed": found is not None,
+                "error": error and report.describe(error),
+            }
+        )
+
+    def down(found: Active, spec: str) -> None:
+        taking_down(found, areas.read(), force=force)
+        note(spec, found)
+
     def one(spec: str) -> None:
         # anew for each: what is in use, and what is active, has changed
         actives = areas.read()
@@ -49,15 +68,25 @@ def command(specs: tuple[str, ...], every_area: bool, kind: str, force: bool) ->
         except NotFound:
             backends.recover()
             raise
-        taking_down(found, actives, force=force)
+        down(found, spec)
+
+    def finished(status: int) -> int:
+        if as_json:
+            changed = any(document["changed"] for document in documents)
+            click.echo(output.json_text({"areas": documents, "changed": changed}))
+        return status
 
     if not every_area:
-        return each(specs, one)
+        return finished(each(specs, one, lambda spec, error: note(spec, error=error)))
     chosen = [
         found
         for found in reversed(areas.read())
         if kind == "any" or found.backend is not None or found.area.is_ghost or found.doubt is not None
     ]
-    status = every(chosen, lambda found: taking_down(found, areas.read(), force=force))
+    status = every(
+        chosen,
+        lambda found: down(found, found.area.name),
+        lambda found, error: note(found.area.name, error=error),
+    )
     backends.recover()
-    return status
+    return finished(status)

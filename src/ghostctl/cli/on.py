@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import click
 
-from .. import activation, areas, backends, declared, fstab, report, sizes
-from ..errors import UsageError
+from .. import activation, areas, backends, declared, fstab, output, report, sizes
+from ..errors import Error, UsageError
 from ..syscalls import DISCARD_FLAGS
 from .loops import each, every
-from .options import Parsed, area_specs, define, parse_backends, parse_priority
+from .options import Parsed, area_specs, define, json_option, parse_backends, parse_priority
 
 _SHORT_DISCARD = re.compile("-([aefhqv]*)d=?(.*)", re.DOTALL)
 """-d may follow other letters that take no value."""
@@ -86,6 +86,7 @@ def _discard_option(arg: str) -> Iterator[str]:
 )
 @click.option("--enable-zswap", is_flag=True, help="Turn zswap on when it is off.")
 @click.option("--force", is_flag=True, help="Warn where a check would refuse.")
+@json_option
 def command(
     specs: tuple[str, ...],
     every_ghost: bool,
@@ -102,6 +103,7 @@ def command(
     memory_limit: int | None,
     enable_zswap: bool,
     force: bool,
+    as_json: bool,
 ) -> int:
     """Activate swap areas.
 
@@ -124,19 +126,52 @@ def command(
         report.warn(None, f"--options: {words}")
     request = request.declared(given)
 
+    documents: list[dict[str, object]] = []
+
+    def note(spec: str, path: str | None, changed: bool) -> None:
+        if as_json:
+            documents.append(_document(spec, path, changed=changed))
+
+    def failed(item: fstab.Line | str, error: Error | OSError) -> None:
+        spec = item if isinstance(item, str) else str(item.spec)
+        documents.append(_document(spec, None, changed=False, error=report.describe(error)))
+
     def one_line(line: fstab.Line) -> None:
         declaration = declared.read(line, fstab_path)
-        declared.activate(line, declaration, request, fstab_path, pass_over=ifexists)
+        changed = declared.activate(line, declaration, request, fstab_path, pass_over=ifexists)
+        note(str(line.spec), str(line.spec) if changed else None, changed)
 
-    if every_ghost:
-        return every(declared.pending(fstab_path), one_line)
     actives = areas.read()
 
     def one(spec: str) -> None:
         path = declared.locate(spec, actives, fstab_path, pass_over=ifexists or given.nofail)
-        if path is None:
-            return
-        activation.activate(path, request)
-        activation.warn_automatic_priority(path, request, fstab_path)
+        changed = path is not None and activation.activate(path, request)
+        if path is not None:
+            activation.warn_automatic_priority(path, request, fstab_path)
+        note(spec, path, changed)
 
-    return each(specs, one)
+    status = (
+        every(declared.pending(fstab_path), one_line, failed) if every_ghost else each(specs, one, failed)
+    )
+    if as_json:
+        changed = any(document["changed"] for document in documents)
+        click.echo(output.json_text({"areas": documents, "changed": changed}))
+    return status
+
+
+def _document(spec: str, path: str | None, *, changed: bool, error: str | None = None) -> dict[str, object]:
+    """What has become of one SPEC; `path` is what is active now."""
+    found = None
+    try:
+        if path is not None:
+            found = areas.find(path, areas.read())
+    except (Error, OSError) as failure:
+        report.warn(path, f"what it is active as cannot be told: {report.describe(failure)}")
+    return {
+        "spec": output.path_text(spec),
+        "file": None if path is None else output.path_text(path),
+        "area": found and output.path_text(found.area.name),
+        "backend": found and found.backend,
+        "changed": changed,
+        "error": error,
+    }

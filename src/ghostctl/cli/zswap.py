@@ -106,7 +106,7 @@ def set_(assignments: tuple[str, ...], persist: bool, forget: bool, as_json: boo
     if not assignments and not forget:
         raise UsageError("zswap set: nothing to set", hint="try 'ghostctl zswap set --help'")
     values = zswap.parse(_split(assignments)) if assignments else {}
-    path = None
+    path, kept = None, zswap.read_persistent() if persist or forget else {}
     with zswap.applied(values) as old:
         if persist:
             path = zswap.persist(values)
@@ -114,9 +114,11 @@ def set_(assignments: tuple[str, ...], persist: bool, forget: bool, as_json: boo
             path = zswap.forget()
             if path is None:
                 report.trace(f"/{zswap.TMPFILES}: was not there")
+        changed = old != values or (path is not None and (forget or kept != zswap.read_persistent()))
     line = zswap.command_line(zswap.read_persistent() if persist else values)
     if as_json:
-        click.echo(output.json_text({"set": values, "was": old, "file": path, "command_line": line}))
+        document = {"set": values, "was": old, "file": path, "command_line": line, "changed": changed}
+        click.echo(output.json_text(document))
     elif persist and not report.quiet:
         click.echo(f"wrote {path}")
         click.echo(f"the same on the kernel command line: {line}")
