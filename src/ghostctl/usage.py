@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from . import kernel, swaps
-from .errors import naming
+from .errors import NoAreaList, naming
 from .report import describe, trace
 from .sizes import human, natural
 
@@ -128,10 +128,13 @@ def _count(number: int, noun: str, plural: str = "s") -> str:
 
 
 def read_processes(root: str = "/") -> Processes:
-    """The processes that have pages in swap areas. Raises `OSError` without /proc."""
+    """The processes that have pages in swap areas. Raises `NoAreaList` without /proc."""
     path = os.path.join(root, "proc")
-    with naming(path):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with naming(path):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NoAreaList("/proc is not mounted", path=swaps.PROC_SWAPS) from None
     try:
         names = list(filter(str.isdecimal, os.listdir(fd)))
         found, unreadable = [], 0
