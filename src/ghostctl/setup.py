@@ -286,7 +286,8 @@ def _boot(found: _Found, asked: Asked, size: int, prio: int, limit: int | None) 
             if new != line:
                 steps.append(setupsteps.Line(now.path, asked.fstab_path, new, line, False, False))
                 line = new
-    if os.path.isdir("/run/systemd/system") and installation.find() is None:
+    is_for_systemd = asked.fstab_path == fstab.PATH and os.path.isdir("/run/systemd/system")
+    if is_for_systemd and installation.find() is None:
         steps.append(setupsteps.Generator(installation.LOCAL))
     return steps, line.rstrip("\n")
 

@@ -403,6 +403,16 @@ def carry_out(steps: Iterable[Step], take_down: TakeDown, done: Callable[[Step],
         raise
 
 
+def settle() -> None:
+    """For a machine that is as it is to be: no step of the record is in doubt any more.
+
+    Raises `Error` and `OSError`.
+    """
+    noted = read()
+    if not all(entry.is_done for entry in noted):
+        _write([Noted(entry.step, is_done=True) for entry in noted])
+
+
 def _give_up(noted: list[Noted], before: int, take_down: TakeDown) -> None:
     entries = in_order(noted[before:])
     try:

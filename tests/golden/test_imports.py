@@ -106,6 +106,8 @@ COMMAND_LINES: list[tuple[str, tuple[str, ...]]] = [
     ("plan --ratio 3", NO_HEADER),
     ("plan", (*HEADER, "psutil", "random", "pathlib", "ctypes")),
     ("zswap show", ()),
+    ("setup --help", (*HEADER, "shutil", "dataclasses", "json")),
+    ("setup --dry-run -T {missing}", (*HEADER, "uuid", "dataclasses", "json")),
 ]
 """Command lines and the modules that each really uses."""
 

@@ -89,6 +89,8 @@ def command(
     for text in _lines(now, found, chosen, others, commands):
         click.echo(text)
     click.echo(f"At every boot, in fstab:\n  {escape(line)}")
+    if commands and pool_percent is None and now.own is None:
+        click.echo("All of it, after a question: ghostctl setup")
     click.echo(f"When all of it is used: {escape(past)}.")
 
 

@@ -106,10 +106,12 @@ def _set_up(asked: setup.Asked, *, dry_run: bool, yes: bool, as_json: bool) -> i
         "line": goal.line,
         "notes": list(goal.notes),
     }
-    if not as_json:
+    if not (as_json or (yes and report.quiet)):
         for line in _describe(goal):
             click.echo(escape(line))
     steps = [(step.id, step.what()) for step in goal.steps]
+    if not steps and not dry_run:
+        setupsteps.settle()
     if not _agreed([what for _, what in steps], dry_run=dry_run, yes=yes, as_json=as_json):
         if as_json:
             click.echo(output.json_text(_document(document, steps, dry_run=dry_run, done=len(steps))))
@@ -183,9 +185,10 @@ def _agreed(steps: Sequence[str], *, dry_run: bool, yes: bool, as_json: bool) ->
         if not report.quiet:
             click.echo("Nothing to do.")
         return False
-    click.echo("This would be done:" if dry_run else "This will be done:")
-    for number, step in enumerate(steps, 1):
-        click.echo(f"  {number}. {escape(step)}")
+    if dry_run or not (yes and report.quiet):
+        click.echo("This would be done:" if dry_run else "This will be done:")
+        for number, step in enumerate(steps, 1):
+            click.echo(f"  {number}. {escape(step)}")
     if dry_run or yes:
         return not dry_run
     if not sys.stdin.isatty():
