@@ -192,6 +192,24 @@ def _init_system(system: str) -> Callable[[], str | None]:
     return _both(_root, programs, _in_kernel("overlay"), probe)
 
 
+def _beside_python(name: str) -> Callable[[], str | None]:
+    program = Path(sys.executable).with_name(name)
+    return lambda: None if os.access(program, os.X_OK) else f"no {program}"
+
+
+@functools.cache
+def _pypi() -> str | None:
+    with tempfile.TemporaryDirectory() as directory:
+        download = ["download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-cache-dir"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", *download, "--retries=1", "--dest", directory, "hatchling"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return f"pip finds nothing there: {done.stderr.strip()}" if done.returncode else None
+
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "swap": _both(_root, _path("/proc/swaps"), _programs("mkswap", "swapon", "swapoff")),
@@ -218,6 +236,8 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "strace": _programs("strace"),
     "promtool": _programs("promtool"),
     "node-exporter": _programs("prometheus-node-exporter"),
+    "ansible": _both(_root, _programs("unshare", "nsenter"), _beside_python("ansible-playbook")),
+    "pypi": _pypi,
     "systemd": _programs("systemd-escape", "systemd-analyze"),
     "vm": _programs("qemu-system-x86_64"),
     **{f"linux-{series}": partial(lab.lack, series) for series in lab.SERIES},
