@@ -206,9 +206,9 @@ class Manner:
         through = self.fallback[0] if self.fallback else self.backend
         parts = [f"through {through}"] if through not in ("auto", "file") else []
         if self.prio is not None and self.prio >= 0:
-            parts.append(f"with priority {self.prio}")
+            parts.append(f"priority {self.prio}")
         if self.memory_limit:
-            parts.append(f"with at most {human(self.memory_limit, ' ', 'iB')} of memory")
+            parts.append(f"at most {human(self.memory_limit, ' ', 'iB')} of memory")
         return ", ".join(parts)
 
 

@@ -417,8 +417,12 @@ def test_json_says_what_has_changed(swap_dir: Path) -> None:
     assert "No such file" in mixed["areas"][1]["error"]
     passed_over = on("--ifexists", other)
     assert passed_over["areas"][0] == {
-        **{"spec": str(other), "file": None, "area": None, "backend": None},
-        **{"changed": False, "error": None},
+        "spec": str(other),
+        "file": None,
+        "area": None,
+        "backend": None,
+        "changed": False,
+        "error": None,
     }
     down = off(path)
     assert down["areas"][0] == {

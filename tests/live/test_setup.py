@@ -118,6 +118,15 @@ def test_there_again_and_back(place: Place) -> None:
     assert not undo()["changed"]
 
 
+def test_a_relative_path_of_fstab_is_noted_whole(place: Place) -> None:
+    before = place.state()
+    done = ghostctl("setup", "a ghost", "-T", "fstab", "--size", "16M", "--yes", cwd=place.directory)
+    assert done.returncode == 0
+    assert place.line().spec == str(place.ghost)
+    undo()
+    assert place.state() == before
+
+
 def test_without_boot_and_with_it_later(place: Place) -> None:
     before = place.state()
     done = place.json("--size", "32M", "--no-boot")
@@ -270,15 +279,17 @@ def test_nobody_may_look_but_not_change(place: Place) -> None:
 
 
 def test_it_asks_at_a_terminal_only(place: Place) -> None:
-    words = [GHOSTCTL, "setup", place.ghost, "-T", place.fstab, "--size", "16M"]
-    done = ghostctl(*words[1:])
+    words = ("setup", str(place.ghost), "-T", str(place.fstab), "--size", "16M")
+    done = ghostctl(*words)
     assert (done.returncode, place.ghost.exists()) == (2, False)
     assert "--yes" in done.stderr
     assert "make the ghost" in done.stdout
-    assert ghostctl(*words[1:], "--json").returncode == 2
+    assert ghostctl(*words, "--json").returncode == 2
     for answer, status in ((b"\n", 1), (b"n\n", 1), (b"y\n", 0)):
         ours, theirs = pty.openpty()
-        with subprocess.Popen(words, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [GHOSTCTL, *words], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
             os.close(theirs)
             os.write(ours, answer)
             out, err = process.communicate(timeout=60)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -24,15 +23,15 @@ KEPT = (
 )
 """What a disk would keep between the boots, besides the ghost."""
 
-STATE = f"""\
-state() {{
+STATE = """\
+state() {
     mkdir -p /run/lab/$1
     cp /etc/fstab /run/lab/$1/fstab
     grep -r . /sys/module/zswap/parameters >/run/lab/$1/zswap
     cat /proc/swaps >/run/lab/$1/swaps
     ls /sys/block >/run/lab/$1/devices
     ls -a /var/lib/ghost /var/lib/ghostctl /etc/tmpfiles.d /etc/systemd/system-generators >/run/lab/$1/files
-}}
+}
 """
 FIRST = f"""\
 {STATE}
@@ -50,7 +49,13 @@ SECOND = f"""\
 {STATE}
 mkdir -p /etc/tmpfiles.d /etc/systemd/system-generators
 look boot
-python3 -c 'import os, time; data = bytearray(os.urandom(1 << 20) * 40); print(flush=True); time.sleep(600)' >/run/ready &
+cat >/run/user.py <<'END'
+import os, time
+data = os.urandom(1 << 20) * 40
+print(flush=True)
+time.sleep(600)
+END
+python3 /run/user.py >/run/ready &
 user=$!
 until test -s /run/ready; do sleep 0.3; done
 echo 60M swappiness=200 >/sys/fs/cgroup/system.slice/lab.service/memory.reclaim || true

@@ -86,7 +86,7 @@ def command(
     if undo:
         work = partial(_take_back, file)
     else:
-        asked = setup.Asked(file, size, priority, fallback, not no_boot, fstab_path)
+        asked = setup.Asked(file, size, priority, fallback, not no_boot, os.path.abspath(fstab_path))
         work = partial(_set_up, asked)
     if dry_run:
         return work(dry_run=True, yes=yes, as_json=as_json)
@@ -196,7 +196,10 @@ def _agreed(steps: Sequence[str], *, dry_run: bool, yes: bool, as_json: bool) ->
     sys.stdout.flush()
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        sys.stderr.write("\n")
+    if answer.strip().lower() not in ("y", "yes"):
         raise Error("nothing has been changed")
     return True
 
