@@ -93,18 +93,18 @@ def explain_processes(processes: Processes, total: Total) -> Iterator[str]:
     if not total.areas:
         yield "no active swap area"
     if total.other:
-        segments = f", {human(total.shared_segments)} of it System V's" if total.shared_segments else ""
-        cache = f" (at most {human(total.swap_cache)})" if total.swap_cache else ""
-        yield f"(other) is what no process has: shared memory and tmpfs{segments};"
-        causes = [
-            f"pages that are in memory again and keep their slot{cache}",
-            "of processes that ended meanwhile",
-        ]
+        yield "(other), which no process has:"
+        segments = f" (System V: {human(total.shared_segments)})" if total.shared_segments else ""
+        yield f"  shared memory and tmpfs{segments}"
+        if total.swap_cache is None:
+            yield "  swap cache: in memory again"
+        elif total.swap_cache:
+            yield f"  swap cache: in memory again (up to {human(total.swap_cache)})"
+        yield "  processes that ended meanwhile"
         if processes.warning:
-            causes.append("of processes that cannot be seen")
+            yield "  processes that cannot be seen"
         if is_contained():
-            causes.append("of processes outside of this container")
-        yield "; ".join(causes)
+            yield "  processes outside of this container"
     if total.excess:
         yield (
             f"the processes have {human(total.excess)} more than the areas: "
@@ -117,10 +117,11 @@ def explain_cgroups(total: Total) -> Iterator[str]:
     if not total.areas:
         yield "no active swap area"
     if total.other:
-        yield (
-            "(other) is what no cgroup has: "
-            "of the root, of cgroups that were removed, of those outside of this container"
-        )
+        yield "(other), which no cgroup has:"
+        yield "  processes in the root cgroup"
+        yield "  shared memory and tmpfs of cgroups that were removed"
+        if is_contained():
+            yield "  cgroups outside of this container"
     if total.excess:
         yield f"the cgroups have {human(total.excess)} more than the areas: it came back meanwhile"
 

@@ -299,11 +299,22 @@ def test_what_is_said_of_the_rest() -> None:
     assert said(Total(1, 4096, 4096, 8192, 0)) == ""
     assert said(Total(0, 0, 0, 0, 0)) == "no active swap area"
     text = said(Total(1, 8192, 4096, 4096, 8192))
-    assert "shared memory and tmpfs, 8K of it System V's" in text
-    assert "(at most 4K)" in text
+    assert "shared memory and tmpfs (System V: 8K)\n" in text
+    assert "(up to 4K)\n" in text
     assert "cannot be seen" not in text
-    assert "(at most" not in said(Total(1, 8192, 4096, None, None))
+    assert "swap cache: in memory again\n" in said(Total(1, 8192, 4096, None, None))
+    assert "swap cache" not in said(Total(1, 8192, 4096, 0, None))
     assert "cannot be seen" in said(Total(1, 8192, 4096, 0, 0), usage.Processes([], 3, False))
+    assert "have 4K more" in said(Total(1, 4096, 8192, 0, 0))
+
+
+def test_what_is_said_of_the_rest_of_cgroups() -> None:
+    def said(total: Total) -> str:
+        return "\n".join(usage.explain_cgroups(total))
+
+    assert said(Total(1, 4096, 4096, 8192, 0)) == ""
+    assert said(Total(0, 0, 0, 0, 0)) == "no active swap area"
+    assert "in the root cgroup" in said(Total(1, 8192, 4096, 0, 0))
     assert "have 4K more" in said(Total(1, 4096, 8192, 0, 0))
 
 

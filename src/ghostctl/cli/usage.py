@@ -76,6 +76,7 @@ class _Style(NamedTuple):
     headings: bool = True
     raw: bool = False
     in_bytes: bool = False
+    is_explained: bool = True
 
     @property
     def has_sums(self) -> bool:
@@ -97,7 +98,8 @@ class _Processes:
         left = self.every.found[len(rows) :]
         sums = _sums(self.total, len(left), sum(process.swap for process in left), "process", "processes")
         rows += [_Row(swap, None, label) for label, swap in sums]
-        return [*_table(columns, rows, style), *usage.explain_processes(self.every, self.total)]
+        notes = usage.explain_processes(self.every, self.total) if style.is_explained else ()
+        return [*_table(columns, rows, style), *notes]
 
     def objects(self, style: _Style, limit: int | None) -> dict[str, object]:
         rows = (_Row(process.swap, process) for process in self.every.found[:limit])
@@ -120,7 +122,8 @@ class _Cgroups:
         left_swap = self.every.swap - sum(one.swap for one in shown if not one.depth)
         sums = _sums(self.total, left, left_swap, "cgroup", "cgroups")
         rows += [_Group(label, cgroups.Swapped(label, 0, swap)) for label, swap in sums]
-        return [*_table(columns, rows, style), *usage.explain_cgroups(self.total)]
+        notes = usage.explain_cgroups(self.total) if style.is_explained else ()
+        return [*_table(columns, rows, style), *notes]
 
     def objects(self, style: _Style, limit: int | None) -> dict[str, object]:
         rows = (_Group(one.name, one) for one in self.every.largest(limit))
@@ -148,21 +151,30 @@ def _look(by_process: bool) -> _Processes | _Cgroups:
 
 
 def process_lines(limit: int, width: int | None = None) -> list[str]:
-    """The processes with most in swap areas, for people; lines of so many cells of a terminal."""
+    """The processes with most in swap areas, for people; lines of so many cells of a terminal.
+
+    No more than `limit` and those of the heading and the sums, four in all.
+    """
     return _lines(True, limit, width)
 
 
 def cgroup_lines(limit: int, width: int | None = None) -> list[str]:
-    """The cgroups with most in swap areas, for people; lines of so many cells of a terminal."""
+    """The cgroups with most in swap areas, likewise."""
     return _lines(False, limit, width)
 
 
 def _lines(by_process: bool, limit: int, width: int | None) -> list[str]:
     try:
-        lines = _look(by_process).lines(_Style(), limit)
+        found = _look(by_process)
+        lines = found.lines(_Style(is_explained=False), limit)
+        lines += filter(None, [found.every.warning])
     except (Error, OSError) as error:
         lines = [report.escape(report.describe(error))]
     return lines if width is None else [output.cut(line, width) for line in lines]
+
+
+_ROWS = 6
+"""Processes or cgroups that have to be seen before their sum is explained."""
 
 
 def _watch(seconds: float, by_process: bool, style: _Style, limit: int | None) -> None:
@@ -171,10 +183,15 @@ def _watch(seconds: float, by_process: bool, style: _Style, limit: int | None) -
     def frame(_columns: int, rows: int) -> list[str]:
         found = _look(by_process)
         below = [found.every.warning] if found.every.warning else []
-        # the sums below are seen, too
-        room = max(rows - len(found.lines(style, 0)) - len(below), 0) if rows else None
-        shown = room if limit is None else limit if room is None else min(limit, room)
-        return [*found.lines(style, shown), *below]
+        if not rows:
+            return [*found.lines(style, limit), *below]
+
+        def room(style: _Style) -> int:
+            return max(rows - len(found.lines(style, 0)) - len(below), 0)
+
+        fitting = style if room(style) >= _ROWS else style._replace(is_explained=False)
+        shown = min(room(fitting), rows if limit is None else limit)
+        return [*found.lines(fitting, shown), *below]
 
     screen.run(seconds, frame)
 
