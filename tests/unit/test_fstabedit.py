@@ -243,3 +243,13 @@ def test_the_hint_of_a_line_that_says_something_else(path: Path) -> None:
     assert hint == f"ghostctl fstab set -T {path} '{PATH}' nofail pri= x-ghost.size=2G x-ghost.label="
     change(path, *hint.split("'")[2].split())
     assert fstabedit.add(str(path), PATH, wanted).changed is False
+
+
+def test_replace_one_line_as_it_is_written(path: Path) -> None:
+    before = path.read_bytes()
+    old = next(line for line in fstab.parse(before) if line.spec == PATH).raw
+    assert fstabedit.replace(str(path), old, b"# another\n")
+    assert path.read_bytes() == before.replace(old, b"# another\n")
+    assert not fstabedit.replace(str(path), old, b"")
+    assert not fstabedit.replace(str(path.with_name("none")), old, b"")
+    assert not path.with_name("none").exists()

@@ -238,6 +238,27 @@ def test_loaded_compressors(machine: Path) -> None:
     assert zswap.compressors(str(machine)) == ["deflate", "lzo", "lzo-rle"]
 
 
+def test_withdraw_puts_back_what_persist_has_made(machine: Path) -> None:
+    root = str(machine)
+    path = Path(zswap.persist({"enabled": "N", "compressor": "lzo"}, root))
+    before = path.read_bytes()
+    new = {"enabled": "Y", "max_pool_percent": "50"}
+    zswap.persist(new, root)
+    zswap.withdraw(new, {"enabled": "N", "max_pool_percent": None}, root)
+    assert path.read_bytes() == before
+    # what was set again by now stays
+    zswap.persist(new, root)
+    zswap.persist({"enabled": "N", "max_pool_percent": "40"}, root)
+    zswap.withdraw(new, {"enabled": "X", "max_pool_percent": None}, root)
+    assert zswap.read_persistent(root) == {"enabled": "N", "compressor": "lzo", "max_pool_percent": "40"}
+    zswap.forget(root)
+    zswap.persist(new, root)
+    zswap.withdraw(new, {}, root)
+    assert not path.exists()
+    zswap.withdraw(new, {}, root)
+    assert not path.exists()
+
+
 def test_persist_and_forget(machine: Path) -> None:
     root = str(machine)
     assert zswap.forget(root) is None
