@@ -274,18 +274,19 @@ def _area(now: Now, chosen: Alternative, prio: int) -> Iterator[str]:
     yield f"ghostctl on {option}-p {prio} {quoted}"
 
 
-def fstab_options(now: Now, size: int, limit: int, prio: int) -> list[tuple[str, str | None]]:
-    """The options of the line of fstab that has it at every boot.
+def fstab_options(
+    size: int, prio: int, fallback: Sequence[str], limit: int | None
+) -> list[tuple[str, str | None]]:
+    """The options of the line of fstab that has a ghost at every boot.
 
-    `size` is in bytes, as is the memory `limit`, which counts on zram only.
+    `size` is in bytes, as is the memory `limit` for a zram device. What needs zswap turns it on.
     """
     options = [("defaults", None), ("nofail", None), ("pri", str(prio)), ("x-ghost.size", written(size))]
-    fallback = now.fallback or ("zram" if now.is_zram else None)
     if fallback:
-        options.append(("x-ghost.fallback", fallback))
-    if now.is_zram:
-        options.append(("x-ghost.memory-limit", written(limit)))
-    else:
+        options.append(("x-ghost.fallback", ",".join(fallback)))
+    if "zram" in fallback:
+        options.append(("x-ghost.memory-limit", written(limit or size)))
+    if tuple(fallback) != ("zram",):
         options.append(("x-ghost.zswap", None))
     return options
 
@@ -297,7 +298,8 @@ def written(size: int) -> str:
 
 def fstab_line(now: Now, chosen: Alternative, prio: int) -> str:
     """That line."""
-    options = fstab_options(now, chosen.size, chosen.limit, prio)
+    fallback = now.fallback or ("zram" if now.is_zram else None)
+    options = fstab_options(chosen.size, prio, (fallback,) if fallback else (), chosen.limit)
     return fstab.format_swap(now.path, options).decode("utf-8", "surrogateescape").rstrip("\n")
 
 

@@ -136,6 +136,15 @@ def _first(fallback: tuple[str, ...]) -> str:
     raise Unsupported("; ".join(reasons))
 
 
+def _fallback(found: _Found, asked: Asked) -> tuple[str, ...]:
+    """The backends that are asked for, or those of its line and the one that this kernel needs."""
+    if asked.fallback is not None:
+        return asked.fallback
+    said = found.declared.fallback if found.declared is not None else ()
+    needed = found.now.fallback or ("zram" if found.now.is_zram else None)
+    return said if needed is None or needed in said else (*said, needed)
+
+
 def _line_of(path: str, fstab_path: str) -> fstab.Line | None:
     try:
         lines = fstab.read(fstab_path)
@@ -248,9 +257,8 @@ def _area(found: _Found, asked: Asked, prio: int, limit: int | None) -> Iterator
     now = found.now
     limit = limit if now.is_zram else None
     if now.own is None:
-        fallback = (now.fallback,) if now.fallback else ()
         said = found.declared or Declaration(())
-        manner = Manner("auto", fallback, prio, said.discard, said.compressor, limit)
+        manner = Manner("auto", _fallback(found, asked), prio, said.discard, said.compressor, limit)
         yield setupsteps.Area(now.path, manner, None)
         return
     backend = now.own.backend or "file"
@@ -269,8 +277,9 @@ def _area(found: _Found, asked: Asked, prio: int, limit: int | None) -> Iterator
 def _boot(found: _Found, asked: Asked, size: int, prio: int, limit: int | None) -> tuple[list[Step], str]:
     """The steps for the next boots, and the line of fstab in the end."""
     now, steps = found.now, list[Step]()
-    options = plan.fstab_options(now, size, limit or 0, prio)
+    limit = limit if now.is_zram and limit else capacity.whole(size)
     if found.line is None:
+        options = plan.fstab_options(size, prio, _fallback(found, asked), limit)
         path = bootcheck.check_new(now.path, options, asked.fstab_path)
         raw, text = fstab.format_swap(path, options), _content(asked.fstab_path)
         is_open = bool(text) and not (text or b"").endswith(b"\n")
@@ -278,7 +287,7 @@ def _boot(found: _Found, asked: Asked, size: int, prio: int, limit: int | None) 
         steps.append(setupsteps.Line(path, asked.fstab_path, line, None, text is None, is_open))
     else:
         line = os.fsdecode(found.line.raw)
-        words = _changes(found, asked, size, dict(options))
+        words = _changes(found, asked, size, limit)
         if words:
             changes = [fstabedit.parse_change(word) for word in words]
             edit = fstabedit.change(asked.fstab_path, now.path, changes, dry_run=True)
@@ -299,19 +308,19 @@ def _content(path: str) -> bytes | None:
         return None
 
 
-def _changes(found: _Found, asked: Asked, size: int, options: dict[str, str | None]) -> list[str]:
+def _changes(found: _Found, asked: Asked, size: int, limit: int) -> list[str]:
     """What its line has to say otherwise."""
     said, now = found.declared, found.now
     assert said is not None
     words = []
     if asked.size is not None and _declared_size(found) != size:
-        words.append(f"x-ghost.size={options['x-ghost.size']}")
+        words.append(f"x-ghost.size={plan.written(size)}")
     if asked.priority is not None and said.priority != asked.priority:
         words.append(f"pri={asked.priority}")
-    if now.fallback and now.fallback not in said.fallback:
-        words.append(f"x-ghost.fallback={','.join((*said.fallback, now.fallback))}")
+    if (fallback := _fallback(found, asked)) != said.fallback:
+        words.append(f"x-ghost.fallback={','.join(fallback)}")
     if now.is_zram and (said.memory_limit is None or (asked.size and said.memory_limit < size)):
-        words.append(f"x-ghost.memory-limit={options['x-ghost.memory-limit']}")
+        words.append(f"x-ghost.memory-limit={plan.written(limit)}")
     return words
 
 

@@ -313,3 +313,12 @@ def test_a_strange_record_is_no_traceback(place: Place, damage: bytes) -> None:
     finally:
         RECORD.unlink()
         RECORD.parent.rmdir()
+
+
+def test_all_backends_that_are_asked_for_are_in_the_line(place: Place) -> None:
+    done = place.json("--size", "16M", "--fallback", "xswap,zram")
+    assert done["backend"] == "zram"
+    assert place.line().option("x-ghost.fallback") == "xswap,zram"
+    assert place.json("--fallback", "xswap,zram")["steps"] == []
+    [step] = place.json("--fallback", "zram")["steps"]
+    assert step["id"] == "fstab"
