@@ -264,12 +264,11 @@ class _Walk:
                 writeback = group.writeback is not False
                 if swap:
                     yield group
-            # what is 0 here is so below, too
-            if swap != 0:
-                below = ((child, self._swap(child)) for child in self._children(path))
-                known = [(child, number) for child, number in below if number]
-                known.sort(key=lambda one: one[1])
-                paths += ((child, number, depth + (swap is not None), writeback) for child, number in known)
+            below = ((child, self._swap(child)) for child in self._children(path))
+            # what is 0 is so below, too
+            known = [(child, number) for child, number in below if number]
+            known.sort(key=lambda one: one[1])
+            paths += ((child, number, depth + (swap is not None), writeback) for child, number in known)
 
     def _children(self, path: str) -> list[str]:
         try:

@@ -106,10 +106,8 @@ def explain_processes(processes: Processes, total: Total) -> Iterator[str]:
         if is_contained():
             yield "  processes outside of this container"
     if total.excess:
-        yield (
-            f"the processes have {human(total.excess)} more than the areas: "
-            "pages that forks share are counted in each of them"
-        )
+        yield f"the processes have {human(total.excess)} more than the areas:"
+        yield "  pages that forks share are counted in each of them"
 
 
 def explain_cgroups(total: Total) -> Iterator[str]:
@@ -123,7 +121,8 @@ def explain_cgroups(total: Total) -> Iterator[str]:
         if is_contained():
             yield "  cgroups outside of this container"
     if total.excess:
-        yield f"the cgroups have {human(total.excess)} more than the areas: it came back meanwhile"
+        yield f"the cgroups have {human(total.excess)} more than the areas:"
+        yield "  it came back into memory meanwhile"
 
 
 def _count(number: int, noun: str, plural: str = "s") -> str:
@@ -191,7 +190,8 @@ def parse_status(data: bytes) -> Process | None:
     swap = int(data[start + 8 : end])
     if not swap:
         return None
-    lines = dict(line.partition(b":")[::2] for line in data[:start].split(b"\n"))
+    fields = (line.partition(b":") for line in data[:start].split(b"\n"))
+    lines = {key: value for key, _, value in fields}
     try:
         return Process(
             int(lines[b"Pid"]),

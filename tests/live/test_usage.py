@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -233,3 +236,38 @@ def test_watch_without_a_terminal() -> None:
                 if blocks == 2:
                     break
             process.terminate()
+
+
+def on_terminal(columns: int, rows: int, *options: str, until: bytes) -> list[str]:
+    """The lines on a terminal of this size, when it has shown these bytes."""
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (rows, columns))
+    with subprocess.Popen([GHOSTCTL, "usage", *options], stdin=slave, stdout=slave) as process:
+        os.close(slave)
+        shown = b""
+        while until not in shown:
+            shown += os.read(master, 1 << 16)
+        process.terminate()
+    os.close(master)
+    # of a live view, what follows the sequence that goes to its first line
+    text = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", shown.decode().rpartition("\x1b[H")[2])
+    return text.replace("\r", "").splitlines()
+
+
+@pytest.mark.usefixtures("area")
+def test_as_wide_as_the_terminal() -> None:
+    with paged_out(), paged_out("MAP_SHARED"):
+        lines = on_terminal(40, 24, until=b"that ended meanwhile")
+        assert max(map(len, lines)) == 40
+        assert "(other), which no process has:" in lines
+
+
+@pytest.mark.parametrize(("rows", "is_explained"), [(8, False), (30, True)])
+@pytest.mark.usefixtures("area")
+def test_a_live_view_shows_the_sums(rows: int, is_explained: bool) -> None:
+    with paged_out("MAP_PRIVATE", 9), paged_out("MAP_SHARED"):
+        lines = on_terminal(80, rows, "--watch", until=b"\x1b[J")
+        assert len(lines) <= rows
+        assert any(line.endswith(" TOTAL") for line in lines)
+        assert sum("python" in line for line in lines) == (10 if is_explained else rows - 3)
+        assert lines[-1].endswith("counted in each of them") == is_explained

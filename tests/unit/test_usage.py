@@ -250,6 +250,7 @@ def test_unit(path: str, unit: str | None) -> None:
         ("9:name=systemd:/system.slice/foo.service\n8:memory:/docker/x\n0::/\n", "foo.service"),
         # where systemd runs in no mode of its own, the controllers know it
         (f"9:name=systemd:/\n4:memory:/docker/{ID}\n3:cpu,cpuacct:/\n0::/\n", "docker:0123456789ab"),
+        (f"4:memory:/docker/{ID}\n0::/system.slice/foo.service\n", "foo.service"),
         ("0::/a:b.service\n", "a:b.service"),
         ("0::/a\udcff.service\n", "a\udcff.service"),
         ("", None),
@@ -279,7 +280,8 @@ def test_total(tmp_path: Path) -> None:
     (tmp_path / "proc/meminfo").write_text("SwapTotal:  9 kB\nSwapCached:  12 kB\n")
     make(tmp_path / "proc/sysvipc", shm=SHM)
     assert usage.read_total(0, str(tmp_path))[3:] == (12 << 10, 12288)
-    assert (usage.read_total(129 << 10, str(tmp_path))).excess == 1 << 10
+    total = usage.read_total(129 << 10, str(tmp_path))
+    assert (total.other, total.excess) == (0, 1 << 10)
 
 
 @pytest.mark.parametrize("text", ["", "key size\n1 2\n", "\n\n"])
