@@ -157,29 +157,32 @@ def test_syntax(tmp_path: Path) -> None:
 
 
 def test_set_up_again_and_back(host: Host) -> None:
-    words = (*HAVE, "ghostctl_size=16M", "ghostctl_priority=7")
+    ghost, spec = "/var/lib/ghost/a swap", r"/var/lib/ghost/a\040swap"
+    words = (*HAVE, f"ghostctl_file='{ghost}'", "ghostctl_size=16M", "ghostctl_priority=7")
     before = host.state()
-    line = "+/var/lib/ghost/swap0 none swap defaults,nofail,pri=7,x-ghost.size=16M,x-ghost.fallback=zram"
+    line = f"{spec} none swap defaults,nofail,pri=7,x-ghost.size=16M,x-ghost.fallback=zram"
     looked = host.succeed("--check", "--diff", *words, changed=True)
     assert host.state() == before
     done = host.succeed("--diff", *words, changed=True)
     for output in (looked, done):
-        assert f"\n{line}" in output
-        assert "\nghost: make the ghost /var/lib/ghost/swap0, 16 MiB\n" in output
+        assert f"\n+{line}" in output
+        assert f"\nghost: make the ghost {ghost}, 16 MiB\n" in output
     there = host.state()
-    assert line[1:].encode() in there.fstab
+    assert line.encode() in there.fstab
     (area,) = json.loads(ghostctl("status", "--json", prefix=host.namespace).stdout)["swapareas"]
-    assert (area["ghost"], area["prio"]) == ("/var/lib/ghost/swap0", 7)
+    assert (area["ghost"], area["prio"]) == (ghost, 7)
     for mode in ((), ("--check",)):
         assert "+++ after" not in host.succeed("--diff", *mode, *words, changed=False)
-    other = host.succeed("--check", "--diff", *HAVE, "ghostctl_priority=8", changed=True)
-    assert re.search(r"^-/var/lib/ghost/swap0 .*pri=7.*\n\+/var/lib/ghost/swap0 .*pri=8", other, re.MULTILINE)
+    other = host.succeed("--check", "--diff", *words, "ghostctl_priority=8", changed=True)
+    lines = re.findall(r"^[-+]/.*", other, re.MULTILINE)
+    assert [one.split()[0] for one in lines] == [f"-{spec}", f"+{spec}"]
+    assert ["pri=7," in lines[0], "pri=8," in lines[1]] == [True, True]
     assert host.state() == there
     looked = host.succeed("--check", "--diff", *words, "ghostctl_state=absent", changed=True)
-    assert "\nfstab: remove the line of /var/lib/ghost/swap0 from /etc/fstab\n" in looked
+    assert f"\nfstab: remove the line of {ghost} from /etc/fstab\n" in looked
     assert host.state() == there
     done = host.succeed("--diff", *words, "ghostctl_state=absent", changed=True)
-    assert f"\n-{line[1:]}" in done
+    assert f"\n-{line}" in done
     assert host.state() == before
     assert before.fstab == FSTAB
     for mode in ((), ("--check",)):
