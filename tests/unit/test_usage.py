@@ -11,6 +11,7 @@ import pytest
 
 from ghostctl import cgroups, usage
 from ghostctl.cgroups import Swapped
+from ghostctl.cli import usage as command
 from ghostctl.errors import Error, NoAreaList, Unsupported
 from ghostctl.usage import Process, Total
 
@@ -454,3 +455,22 @@ def test_a_hierarchy_deeper_than_the_stack(tmp_path: Path, mount: Path) -> None:
     finally:
         # which pytest could not remove
         subprocess.run(["rm", "-r", mount / "d"], check=True)
+
+
+def test_the_lines_of_cgroups_add_up(tmp_path: Path, mount: Path) -> None:
+    for name, swap in (("a", 40), ("a/b", 30), ("c", 20), ("d", 9), ("d/e", 9)):
+        make_cgroup(mount / name, swap << 10)
+    swaps(tmp_path, 100)
+    found = command._Cgroups(str(tmp_path))
+
+    def shown(limit: int) -> list[list[str]]:
+        return [line.split()[:4] for line in found.lines(command._Style(is_explained=False), limit)[1:]]
+
+    total = [["(other)", "31K"], ["TOTAL", "100K"]]
+    rows = [["a", "40K"], ["b", "30K"], ["c", "20K"], ["d", "9K"], ["e", "9K"]]
+    assert shown(9) == [*rows, *total]
+    # what is below one that is shown is part of it
+    assert shown(4) == [*rows[:4], *total]
+    assert shown(3) == [*rows[:3], ["(1", "more", "cgroup)", "9K"], *total]
+    assert shown(1) == [rows[0], ["(2", "more", "cgroups)", "29K"], *total]
+    assert shown(0) == [["(3", "more", "cgroups)", "69K"], *total]

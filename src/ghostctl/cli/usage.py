@@ -109,18 +109,18 @@ class _Processes:
 class _Cgroups:
     """The cgroups as a tree, and what belongs to none of them."""
 
-    def __init__(self) -> None:
-        self.every = cgroups.swapped()
-        self.total = usage.read_total(self.every.swap)
+    def __init__(self, root: str = "/") -> None:
+        self.every = cgroups.swapped(root)
+        self.total = usage.read_total(self.every.swap, root)
 
     def lines(self, style: _Style, limit: int | None) -> list[str]:
         columns, shown = _select(CGROUPS, style.columns), self.every.largest(limit)
         if not style.has_sums:
             return _table(columns, [_Group(one.name, one) for one in shown], style)
         rows = [_Group(one.indented, one) for one in shown]
-        left = len(self.every.groups) - len(rows)
-        left_swap = self.every.swap - sum(one.swap for one in shown if not one.depth)
-        sums = _sums(self.total, left, left_swap, "cgroup", "cgroups")
+        # the others are part of those above them
+        left = [one.swap for one in self.every.groups if not one.depth and one not in shown]
+        sums = _sums(self.total, len(left), sum(left), "cgroup", "cgroups")
         rows += [_Group(label, cgroups.Swapped(label, 0, swap)) for label, swap in sums]
         notes = usage.explain_cgroups(self.total) if style.is_explained else ()
         return [*_table(columns, rows, style), *notes]
