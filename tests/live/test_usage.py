@@ -210,6 +210,18 @@ def test_hidepid(hidepid: str, says: str) -> None:
         assert (document["total"]["complete"], document["processes"]) == (False, [])
 
 
+@pytest.mark.usefixtures("area")
+def test_in_a_container() -> None:
+    """Whose /proc has its own processes only; the areas are those of the machine."""
+    require("mount")
+    prefix = ("unshare", "--pid", "--fork", "--mount-proc")
+    with paged_out():
+        document = json.loads(ghostctl("usage", "--json", prefix=prefix).stdout)
+        assert document["total"]["other"] >= SIZE
+        assert "  processes outside of this container\n" in ghostctl("usage", prefix=prefix).stdout
+        assert "outside of this container" not in ghostctl("usage").stdout
+
+
 def test_no_area_is_no_error(tmp_path: Path) -> None:
     require("mount")
     done = ghostctl("usage", prefix=with_swaps(tmp_path / "swaps"))

@@ -55,6 +55,23 @@ def test_what_looks_like_an_escape_is_one() -> None:
     assert output.table(COLUMNS, [row])[1] == "/a\\x5cx0a\\x0a\\"
 
 
+def test_an_escape_of_systemd_is_left_alone() -> None:
+    columns: list[Column[str]] = [Column("UNIT", "", str, "cgroup")]
+    name = "a\\x2db.service\x1b\udcff"
+    assert output.table(columns, [name]) == ["UNIT", "a\\x2db.service\\x1b\\xff"]
+    assert output.table(columns, [name], raw=True, headings=False) == ["a\\x5cx2db.service\\x1b\\xff"]
+    assert output.objects(columns, [name]) == [{"unit": name}]
+
+
+def test_yes_and_no() -> None:
+    columns: list[Column[bool | None]] = [
+        Column("ON", "", lambda value: value),
+        Column("X", "", lambda _: 1, "size"),
+    ]
+    assert output.table(columns, [True, False, None], headings=False) == ["yes 1B", "no  1B", "    1B"]
+    assert [row["on"] for row in output.objects(columns, [True, False, None])] == [True, False, None]
+
+
 def test_no_rows_no_headings() -> None:
     assert output.table(COLUMNS, []) == []
     assert output.table(COLUMNS, [], raw=True) == []
