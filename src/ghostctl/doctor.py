@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from . import backends, capacity, fstab, fstabedit, generator, kernel, lookup, plan, sizes, zswap
@@ -696,3 +696,33 @@ def examine(machine: Machine) -> Iterator[tuple[str, Finding]]:
                 yield check.id, finding
         except (OSError, Error) as error:
             yield check.id, Finding("WARN", f"cannot tell: {describe(error)}")
+
+
+def verdict(machine: Machine, statuses: Iterable[Status]) -> str:
+    """What all of it comes to, in one sentence without a full stop."""
+    found = list(statuses)
+    counts = ((found.count("FAIL"), "wrong"), (found.count("WARN"), "to look at"))
+    rest = ", ".join(f"{count} {what}" for count, what in counts if count) or "all is well"
+    return f"{_state(machine)}; {rest}"
+
+
+def _state(machine: Machine) -> str:
+    try:
+        active = machine.active_ghosts
+        if not active and machine.doubtful:
+            return _doubt(machine)
+    except (OSError, Error) as error:
+        return f"whether a ghost is active cannot be told ({describe(error)})"
+    if active:
+        others = sorted({str(one.backend) for one in active if one.backend != "file"})
+        through = f" through {', '.join(others)}" if others else ""
+        return f"{_count(len(active), 'ghost')} {'is' if len(active) == 1 else 'are'} active{through}"
+    offers = machine.interfaces
+    if offers.has_ghosts is None:
+        can = "whether this kernel takes ghosts is not known"
+    elif offers.has_ghosts or offers.zram:
+        can = "ghosts can be used" + ("" if offers.has_ghosts else " through zram")
+    else:
+        return f"this kernel ({kernel.release()}) can use no ghosts"
+    there = bool(machine.ghosts) or any(map(fstab.declares_ghost, machine.lines))
+    return f"{can}, and none is active" if there else f'{can}, and none is set up: "ghostctl setup" does it'

@@ -328,7 +328,7 @@ SCENARIOS = (
         zram=True,
         expect=lambda old, new: _gone(old, new) or _kept(old, new, -1),
     ),
-    Scenario("doctor-probe", "doctor --probe", _nothing, reports=True, expect=_gone),
+    Scenario("doctor-probe", "doctor --probe -v", _nothing, reports=True, expect=_gone),
     Scenario(
         "generator-install",
         "fstab install-generator --directory {d}/generators",

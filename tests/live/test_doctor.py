@@ -35,9 +35,15 @@ def test_any_user_may_ask(tmp_path: Path) -> None:
     done = ghostctl("doctor", prefix=AS_NOBODY, cwd=tmp_path)
     assert done.returncode in (0, 1)
     assert done.stderr == ""
-    assert {line.split()[1] for line in done.stdout.splitlines() if line[:4].strip()} == {
-        check.id for check in doctor.CHECKS
-    }
+    shown = ghostctl("doctor", "-v", prefix=AS_NOBODY, cwd=tmp_path).stdout.splitlines()[2:]
+    checks = {line.split()[1]: line for line in shown if line[:4].strip()}
+    assert checks.keys() == {check.id for check in doctor.CHECKS}
+    # the verdict, and what is not fine
+    verdict, fine, *rest = done.stdout.splitlines()
+    assert verdict == ghostctl("doctor", "-v", prefix=AS_NOBODY, cwd=tmp_path).stdout.splitlines()[0]
+    names = [name for name, line in checks.items() if line.startswith("OK")]
+    assert fine == f"Fine: {', '.join(names)} (-v shows what they saw)."
+    assert [line for line in rest if line] == [line for line in shown if not line.startswith("OK")]
     done = ghostctl("doctor", "--probe", prefix=AS_NOBODY, cwd=tmp_path)
     assert done.returncode == 4
     assert done.stderr == "ghostctl: --probe: only root can swap a ghost on\n"

@@ -500,3 +500,26 @@ def test_what_in_fstab_can_be_no_ghost(prepared: Prepared) -> None:
     assert "is a directory" in prepared.one("fstab").seen
     prepared.write("etc/fstab", FSTAB + "LABEL=x none swap nofail,x-ghost.size=1G\n")
     assert "LABEL=x: systemd finds no ghost but by its path" in prepared.one("fstab").seen
+
+
+def test_the_verdict(prepared: Prepared) -> None:
+    def verdict(*statuses: doctor.Status, **offers: bool | None) -> str:
+        machine = Machine(str(prepared.root))
+        known = {"file": True, "ghostswap": False, "xswap": False, "zram": True}
+        machine.interfaces = Interfaces(**{**known, **offers})
+        return doctor.verdict(machine, statuses)
+
+    assert verdict("OK", "OK") == "1 ghost is active; all is well"
+    assert verdict("OK", "WARN", "FAIL", "WARN") == "1 ghost is active; 1 wrong, 2 to look at"
+    prepared.areas()
+    assert verdict("WARN") == "ghosts can be used, and none is active; 1 to look at"
+    prepared.ghost.unlink()
+    # declared is as good as there
+    assert verdict("FAIL") == "ghosts can be used, and none is active; 1 wrong"
+    prepared.write("etc/fstab", "")
+    assert verdict("WARN") == 'ghosts can be used, and none is set up: "ghostctl setup" does it; 1 to look at'
+    assert verdict("WARN", file=False).startswith("ghosts can be used through zram, and none is set up")
+    assert verdict("WARN", file=None).startswith("whether this kernel takes ghosts is not known")
+    assert "can use no ghosts" in verdict("FAIL", file=False, zram=False)
+    (prepared.root / "proc/swaps").unlink()
+    assert verdict("WARN").startswith("whether a ghost is active cannot be told (")

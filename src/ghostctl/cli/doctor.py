@@ -36,8 +36,8 @@ _FEATURES = ("ghost", "ghostswap", "xswap", "zram", "zswap", "room")
 def command(probe: bool, require: tuple[str, ...], explain: str | None, strict: bool, as_json: bool) -> int:
     """Check whether this machine can use ghosts, and is set up well.
 
-    Each check says OK, WARN or FAIL, what it saw, and the commands that help. Exit status 0 when nothing
-    failed, else 1.
+    First a verdict. Then each check that says WARN or FAIL, what it saw, and the commands that help; with
+    --verbose also those that say OK. Exit status 0 when nothing failed, else 1.
     """
     if explain is not None:
         if as_json:
@@ -61,17 +61,12 @@ def command(probe: bool, require: tuple[str, ...], explain: str | None, strict: 
     from ..machine import Machine
 
     machine = Machine(probed=probed)
-    found = []
-    shown: set[str] = set()
-    width = max(len(check.id) for check in doctor.CHECKS)
-    for check, finding in doctor.examine(machine):
-        found.append((check, finding))
-        if not as_json:
-            # what stands above already has been run
-            _show(check, width, finding, [command for command in finding.fix if command not in shown])
-            shown.update(finding.fix)
+    found = list(doctor.examine(machine))
+    verdict = doctor.verdict(machine, (finding.status for _, finding in found))
     if as_json:
-        click.echo(output.json_text(_document(machine, found)))
+        click.echo(output.json_text(_document(machine, verdict, found)))
+    else:
+        _show_all(verdict, found)
     if failure is not None:
         report.error(failure)
         return exit_status(failure)
@@ -157,18 +152,36 @@ def _require_room() -> None:
             raise NoMemory(alarm, path=group[0].pool.name, hint="ghostctl doctor")
 
 
+def _show_all(verdict: str, found: list[tuple[str, Finding]]) -> None:
+    click.echo(escape(verdict[:1].upper() + verdict[1:]) + ".")
+    fine = dict.fromkeys(check for check, finding in found if finding.status == "OK")
+    hidden = 0 if report.verbosity else len(fine)
+    if hidden:
+        click.echo(f"Fine: {', '.join(fine)} (-v shows what they saw).")
+    shown: set[str] = set()
+    width = max(len(check) for check, _ in found)
+    if hidden < len(found):
+        click.echo()
+    for check, finding in found:
+        if finding.status != "OK" or not hidden:
+            # what stands above already has been run
+            _show(check, width, finding, [command for command in finding.fix if command not in shown])
+            shown.update(finding.fix)
+
+
 def _show(check: str, width: int, finding: Finding, fix: list[str]) -> None:
     status = click.style(f"{finding.status:<4}", fg=_COLOURS[finding.status])
     click.echo(f"{status}  {check:<{width}}  {escape(finding.seen)}")
     for line in fix:
-        click.echo(f"{'':<{width + 6}}  # {escape(line)}")
+        click.echo(f"{'':<{width + 6}}    {escape(line)}")
 
 
-def _document(machine: Machine, found: list[tuple[str, Finding]]) -> dict[str, object]:
+def _document(machine: Machine, verdict: str, found: list[tuple[str, Finding]]) -> dict[str, object]:
     from .. import kernel
 
     statuses = [finding.status for _, finding in found]
     return {
+        "verdict": verdict,
         "status": next((status for status in ("FAIL", "WARN") if status in statuses), "OK"),
         "kernel": {"release": kernel.release(), **machine.interfaces._asdict()},
         "checks": [

@@ -60,7 +60,7 @@ def test_the_verdict_turns_before_the_machine_stalls() -> None:
 def test_an_ordinary_area_above_a_large_ghost_keeps_the_machine_alive() -> None:
     prepare("1G", 1)
     must("/sbin/swapon", "-p", "10", make_file(DIR / "real", 1024))
-    done = subprocess.run([PROGRAM, "doctor"], capture_output=True, text=True, check=False)
+    done = subprocess.run([PROGRAM, "doctor", "-v"], capture_output=True, text=True, check=False)
     assert "FAIL" not in done.stdout
     assert "has the higher priority and takes the rest" in done.stdout
     hog = Hog(WORKLOAD_MIB)

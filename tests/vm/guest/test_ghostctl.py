@@ -295,12 +295,12 @@ def test_a_ghost_beyond_its_pool_beside_a_disk() -> None:
 
 def test_the_kernel_is_known_for_what_it_is() -> None:
     assert ghostctl("doctor", "--require", "ghost").status == (0 if HAS_GHOSTS else 5)
-    done = ghostctl("doctor", "--probe")
+    done = ghostctl("doctor", "--probe", "-v")
     assert re.search(r"file: (\w+)", done.out)[1] == ("yes" if HAS_GHOSTS else "no")  # type: ignore[index]
     assert swaps() == []
 
 
-def test_zram_stands_in() -> None:
+def test_through_zram() -> None:
     path = mkghost("g", "-s", "64M", "-L", "pagan")
     words = ("--backend", "zram") if HAS_GHOSTS else ("--fallback", "zram")
     done = ghostctl("on", "-p", "11", *words, path)
