@@ -48,11 +48,11 @@ class Step:
 
     id: ClassVar[str]
 
-    def do(self, take_down: TakeDown) -> None:
+    def do(self, take_down: TakeDown, /) -> None:
         """Makes the change. Raises `Error` and `OSError`."""
         raise NotImplementedError
 
-    def undo(self, take_down: TakeDown, *, is_done: bool) -> None:
+    def undo(self, take_down: TakeDown, /, *, is_done: bool) -> None:
         """Takes it back as far as it has come: with `is_done` to its end. Raises `Error` and `OSError`."""
         raise NotImplementedError
 
@@ -81,12 +81,12 @@ class Zswap(Step):
 
     id: ClassVar[str] = "zswap"
 
-    def do(self, _take_down: TakeDown) -> None:
+    def do(self, _take_down: TakeDown, /) -> None:
         with zswap.applied(self.new):
             if self.persisted is not None:
                 zswap.persist(self.new)
 
-    def undo(self, _take_down: TakeDown, *, is_done: bool) -> None:
+    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> None:
         del is_done
         if self.persisted is not None:
             zswap.withdraw(self.new, self.persisted)
@@ -129,14 +129,14 @@ class Ghost(Step):
 
     id: ClassVar[str] = "ghost"
 
-    def do(self, _take_down: TakeDown) -> None:
+    def do(self, _take_down: TakeDown, /) -> None:
         page_size = sizes.page_size()
         pages = sizes.to_pages(self.size, page_size)
         uuid, label = labels.parse_uuid(self.uuid), labels.parse_label(self.label)
         new = header.ghost(pages, page_size, uuid=uuid, label=label)
         ghostwrite.create(self.path, ghostwrite.Request(new))
 
-    def undo(self, _take_down: TakeDown, *, is_done: bool) -> None:
+    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> None:
         del is_done
         with suppress(FileNotFoundError), ghostfile.look(self.path) as file:
             if not file.is_ghost or file.header is None or file.header.uuid_text != self.uuid:
@@ -165,10 +165,10 @@ class Resize(Step):
 
     id: ClassVar[str] = "resize"
 
-    def do(self, take_down: TakeDown) -> None:
+    def do(self, take_down: TakeDown, /) -> None:
         self._resize(self.new, take_down)
 
-    def undo(self, take_down: TakeDown, *, is_done: bool) -> None:
+    def undo(self, take_down: TakeDown, /, *, is_done: bool) -> None:
         if is_done or os.path.exists(self.path):
             self._resize(self.old, take_down)
 
@@ -222,12 +222,12 @@ class Area(Step):
 
     id: ClassVar[str] = "area"
 
-    def do(self, take_down: TakeDown) -> None:
+    def do(self, take_down: TakeDown, /) -> None:
         if self.old is not None:
             self._take_down(take_down)
         activation.activate(self.path, self.new.request())
 
-    def undo(self, take_down: TakeDown, *, is_done: bool) -> None:
+    def undo(self, take_down: TakeDown, /, *, is_done: bool) -> None:
         del is_done
         self._take_down(take_down)
         if self.old is not None:
@@ -267,14 +267,14 @@ class Line(Step):
 
     id: ClassVar[str] = "fstab"
 
-    def do(self, _take_down: TakeDown) -> None:
+    def do(self, _take_down: TakeDown, /) -> None:
         if self.old is None:
             line = fstab.Line(os.fsencode(self.new))
             fstabedit.add(self.fstab_path, self.path, line.options)
         elif not fstabedit.replace(self.fstab_path, os.fsencode(self.old), os.fsencode(self.new)):
             raise Error(f"its line in {self.fstab_path} has just been changed: try again", path=self.path)
 
-    def undo(self, _take_down: TakeDown, *, is_done: bool) -> None:
+    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> None:
         new = os.fsencode(self.new)
         try:
             data = b"".join(line.raw for line in fstab.read(self.fstab_path))
@@ -310,10 +310,10 @@ class Generator(Step):
 
     id: ClassVar[str] = "generator"
 
-    def do(self, _take_down: TakeDown) -> None:
+    def do(self, _take_down: TakeDown, /) -> None:
         installation.install(self.directory)
 
-    def undo(self, _take_down: TakeDown, *, is_done: bool) -> None:
+    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> None:
         del is_done
         with suppress(FileNotFoundError):
             installation.remove(self.directory)
