@@ -26,7 +26,7 @@ help:
 	@echo 'make bench     figures side by side, into docs/BENCHMARKS.md'
 	@echo 'make against   every command beside what it was in another revision: BEFORE=HEAD~1'
 	@echo 'make bench-vm  figures under memory pressure, in such guests, into docs/BENCHMARKS.md'
-	@echo 'make man       show the man page'
+	@echo 'make man       show the man pages'
 	@echo 'make install   DESTDIR= PREFIX=/usr/local'
 
 venv: $(VENV)/.done
@@ -77,14 +77,15 @@ bench-vm: venv
 	$(PY) bench/pressure.py
 
 man:
-	man -l man/ghostctl.8
+	man -l man/ghostctl.8 man/ghostctl.5
 
 # The package and what it needs go to a directory of their own, so that any Python's site-packages stay as
 # they are. DEPS= leaves out the dependencies, for distributions that package them.
 DEPS ?= yes
 
 install:
-	install -d '$(DESTDIR)$(libdir)' '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man8' \
+	install -d '$(DESTDIR)$(libdir)' '$(DESTDIR)$(bindir)' \
+		'$(DESTDIR)$(mandir)/man5' '$(DESTDIR)$(mandir)/man8' \
 		'$(DESTDIR)$(bashcompdir)' '$(DESTDIR)$(zshcompdir)' '$(DESTDIR)$(fishcompdir)' \
 		'$(DESTDIR)$(generatordir)'
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade \
@@ -96,6 +97,7 @@ install:
 			-e 's|@GHOSTCTL@|$(bindir)/ghostctl|' "$${file%%:*}" >"$${file#*:}" && \
 		chmod 755 "$${file#*:}" || exit; \
 	done
+	install -m 644 man/ghostctl.5 '$(DESTDIR)$(mandir)/man5/'
 	install -m 644 man/ghostctl.8 man/ghostctl-generator.8 '$(DESTDIR)$(mandir)/man8/'
 	install -m 644 completions/ghostctl.bash '$(DESTDIR)$(bashcompdir)/ghostctl'
 	install -m 644 completions/_ghostctl '$(DESTDIR)$(zshcompdir)/'
@@ -104,6 +106,7 @@ install:
 uninstall:
 	rm -rf '$(DESTDIR)$(libdir)'
 	rm -f '$(DESTDIR)$(bindir)/ghostctl' '$(DESTDIR)$(generatordir)/ghostctl-generator' \
+		'$(DESTDIR)$(mandir)/man5/ghostctl.5' \
 		'$(DESTDIR)$(mandir)/man8/ghostctl.8' '$(DESTDIR)$(mandir)/man8/ghostctl-generator.8' \
 		'$(DESTDIR)$(bashcompdir)/ghostctl' '$(DESTDIR)$(zshcompdir)/_ghostctl' \
 		'$(DESTDIR)$(fishcompdir)/ghostctl.fish'

@@ -12,11 +12,12 @@ import pytest
 from command_tree import COMMON, TREE, options
 from machine import REPOSITORY, require, run
 
-from ghostctl import backends, errors
+from ghostctl import backends, doctor, errors, fstab, header
 from ghostctl.cli import status, usage
 from ghostctl.cli.program import COMMANDS, SECTIONS, program
 
 PAGE = REPOSITORY / "man/ghostctl.8"
+FORMATS = REPOSITORY / "man/ghostctl.5"
 
 
 def _split(text: str, macro: str) -> dict[str, str]:
@@ -27,6 +28,7 @@ def _split(text: str, macro: str) -> dict[str, str]:
 
 SECTION = _split(PAGE.read_text(), "Sh")
 COMMAND = _split(SECTION["COMMANDS"], "Ss")
+FORMAT = _split(FORMATS.read_text(), "Sh")
 
 
 def _items(text: str, flag: str = "Fl") -> set[str]:
@@ -60,7 +62,7 @@ def test_man_renders_every_command() -> None:
         assert f"ghostctl {name}" in re.sub(r".\x08", "", shown)
 
 
-def test_commands_stand_in_the_order_of_help() -> None:
+def test_commands_have_the_order_of_help() -> None:
     assert list(COMMAND) == list(TREE)
 
 
@@ -85,12 +87,70 @@ def test_columns() -> None:
 
 
 def test_columns_of_usage() -> None:
-    columns = {column.name for column in (*usage.PROCESSES, *usage.CGROUPS)}
+    columns = {column.name for column in usage.PROCESSES} | {column.name for column in usage.CGROUPS}
     assert _items(COMMAND["usage"], "Cm") == columns
 
 
 def test_backends() -> None:
     assert _items(SECTION["BACKENDS"], "Cm") == set(backends.NAMES)
+
+
+def test_options_of_fstab() -> None:
+    described = re.findall(r"^\.It Cm x-ghost\.([\w-]+)", FORMAT["FSTAB"], re.MULTILINE)
+    assert sorted(described) == sorted(fstab.OPTIONS)
+
+
+_BYTES = {"u16": 2, "u32": 4, "u64": 8}
+
+
+@pytest.mark.parametrize(("table", "start"), [(0, 0), (1, header.TAG_OFFSET)])
+def test_layout_of_the_header(table: int, start: int) -> None:
+    """Each field begins where the one before ends, and the last one ends where bad pages begin."""
+    text = FORMAT["HEADER LAYOUT"].split(".El\n")[table]
+    rows = re.findall(r"^\.It (\d+) Ta (?:(\d+) bytes|(u\d\d)) Ta ", text, re.MULTILINE)
+    for offset, count, kind in rows:
+        assert int(offset) == start
+        start += int(count or _BYTES[kind])
+    assert start == header.SECTOR.stop
+
+
+def test_what_the_tag_has() -> None:
+    text = FORMAT["HEADER LAYOUT"]
+    assert f"Li {header.TAG_MAGIC.decode()}\n" in text
+    assert f"Li {header.MAGIC.decode()}\n" in text
+    assert f"tag version, {header.TAG_VERSION}\n" in text
+    assert f"tag length in bytes, {header.TAG_LENGTH}\n" in text
+
+
+def test_checks_of_doctor() -> None:
+    listed = COMMAND["doctor"].split("The checks are\n")[1].split(".Bl ")[0]
+    assert re.findall(r"^\.Cm ([\w-]+)", listed, re.MULTILINE) == [check.id for check in doctor.CHECKS]
+
+
+def _automation() -> list[str]:
+    """The commands of the table, as their names and options."""
+    rows = re.findall(r"^\.It (.+?) Ta ", SECTION["AUTOMATION"], re.MULTILINE)
+    return [row for row in rows if not row.startswith("Sy ")]
+
+
+def test_automation_has_every_command_that_says_whether_it_changed_anything() -> None:
+    schemas = resources.files("ghostctl") / "schemas"
+    says = {
+        path.name.removesuffix(".json").replace("-", " ")
+        for path in schemas.iterdir()
+        if "changed" in json.loads(path.read_text())["properties"]
+    }
+    described = {re.split(r" (?:Fl|Ar) ", row)[0] for row in _automation()}
+    # which ends with 3 when the line is gone, and is named below the table
+    assert described == says - {"fstab remove"}
+
+
+@pytest.mark.parametrize("row", _automation())
+def test_automation_names_options_that_exist(row: str) -> None:
+    command = TREE[re.split(r" (?:Fl|Ar) ", row)[0]]
+    flags = {f"--{name}" for name in re.findall(r"Fl Fl ([\w-]+)", row)}
+    flags |= {f"-{name}" for name in re.findall(r"(?<!Fl )Fl (\w)\b", row)}
+    assert flags <= options(command)
 
 
 def test_problems_of_verify() -> None:
