@@ -75,9 +75,19 @@ def width(text: str) -> int:
 
 def cut(text: str, cells: int) -> str:
     """As much of the start of the text as fits."""
+    cells = max(cells, 0)
     while width(text) > cells:
-        text = text[: max(cells, 0) if text.isascii() else -1]
+        text = text[: cells if text.isascii() else -1]
     return text
+
+
+def fold(text: str, cells: int, indent: int = 2) -> list[str]:
+    """A sentence as lines that fit, those after the first indented; as it is with 0 cells."""
+    if not cells or width(text) <= cells:
+        return [text]
+    from textwrap import wrap
+
+    return wrap(text, max(cells, indent + 1), subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def table(

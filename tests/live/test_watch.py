@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shlex
 import signal
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -117,9 +119,10 @@ def test_an_area_that_comes_or_goes_shows_at_once(terminal: Terminal, swap_dir: 
 
 
 def test_every_size(terminal: Terminal) -> None:
-    terminal("resize-window", "-x", "60", "-y", "20")
+    terminal("resize-window", "-x", "60", "-y", "10")
     terminal.watch(3600)
-    assert "written back" not in terminal.screen()
+    terminal("resize-window", "-x", "20", "-y", "4")
+    terminal.until(lambda: "written back" not in terminal.screen())
     for width, height in ((7, 3), (120, 40)):
         terminal("resize-window", "-x", str(width), "-y", str(height))
         terminal.until(lambda: terminal("display-message", "-p", "#{pane_width}") == f"{width}\n")  # noqa: B023
@@ -139,6 +142,7 @@ def test_blocks_where_there_is_no_terminal() -> None:
         blocks = 0
         for line in process.stdout:
             assert "\x1b" not in line
+            assert "quit" not in line
             blocks += "written back" in line
             if blocks == 4:
                 break
@@ -146,6 +150,161 @@ def test_blocks_where_there_is_no_terminal() -> None:
         process.terminate()
         process.stdout.close()
     assert process.returncode == -signal.SIGTERM
+
+
+def test_help(terminal: Terminal) -> None:
+    terminal.watch(3600)
+    assert "? help" in terminal.screen()
+    terminal.key("?")
+    terminal.until(lambda: "any key leaves it" in terminal.screen())
+    assert "memory pressure" not in terminal.screen()
+    # which is no key of the view, and leaves it all the same
+    terminal.key("x")
+    terminal.until(lambda: "any key leaves it" not in terminal.screen())
+    terminal.key("q")
+    terminal.is_as_before()
+
+
+def test_keys_that_send_more_than_one_character(terminal: Terminal) -> None:
+    """The last letter of some of them is a key of the view."""
+    terminal.watch(3600)
+    for name in ("Up", "F1", "S-F4", "Home", "Delete", "Escape"):
+        terminal.key(name)
+    terminal.key("s")
+    terminal.until(lambda: "by priority" in terminal.screen())
+    assert "any key" not in terminal.screen()
+    assert "PID" not in terminal.screen()
+
+
+def test_a_pause(terminal: Terminal, swap_dir: Path) -> None:
+    path = swap_file(swap_dir / "area")
+    terminal.watch(1)
+    terminal.key("Space")
+    terminal.until(lambda: "  paused" in terminal.screen())
+    clock = terminal.screen().split()[1]
+    run("swapon", path)
+    # the picture is drawn again, in another order and another size, but is the same
+    terminal.key("s")
+    terminal.until(lambda: "by priority" in terminal.screen())
+    terminal("resize-window", "-x", "90", "-y", "25")
+    terminal.until(lambda: len(terminal.screen().splitlines()) == 25 and "quit" in terminal.screen())
+    assert terminal.screen().split()[1] == clock
+    assert str(path) not in terminal.screen()
+    terminal.key("Space")
+    terminal.until(lambda: str(path) in terminal.screen())
+    assert "paused" not in terminal.screen()
+    run("swapoff", path)
+
+
+def names_in(screen: str, directory: Path) -> list[str]:
+    """The areas below a directory in the order of the screen."""
+    return re.findall(rf"^{re.escape(str(directory))}/(\S+)", screen, re.MULTILINE)
+
+
+def test_sorted(terminal: Terminal, swap_dir: Path) -> None:
+    for name, size, prio in (("b", 2, 3), ("c", 1, 7), ("a", 3, 5)):
+        run("swapon", "-p", str(prio), swap_file(swap_dir / name, size << 20))
+    terminal.watch(3600)
+    terminal.until(lambda: names_in(terminal.screen(), swap_dir) == ["b", "c", "a"])
+    orders = {"by priority": "cab", "by size": "abc", "by name": "abc"}
+    for word in ("by priority", "by used", "by size", "by name"):
+        terminal.key("s")
+        terminal.until(lambda: word in terminal.screen())  # noqa: B023
+        if word in orders:
+            assert names_in(terminal.screen(), swap_dir) == list(orders[word])
+    terminal.key("s")
+    terminal.until(lambda: names_in(terminal.screen(), swap_dir) == ["b", "c", "a"])
+
+
+def test_the_interval(terminal: Terminal) -> None:
+    terminal.watch(3600)
+    for key, words in (("-", "every 900 s"), ("-", "every 300 s"), ("+", "every 900 s")):
+        terminal.key(key)
+        terminal.until(lambda: words in terminal.screen())  # noqa: B023
+
+
+SWAPPED_OUT = """
+import mmap, sys
+memory = mmap.mmap(-1, 4 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory[:] = bytes(range(256)) * (len(memory) // 256)
+memory.madvise(21)  # MADV_PAGEOUT of linux/mman.h
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def swapped(swap_dir: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has pages in a swap area."""
+    require("root")
+    run("swapon", "-p", "32767", swap_file(swap_dir / "area", 8 << 20))
+    with subprocess.Popen(
+        [sys.executable, "-c", SWAPPED_OUT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdin
+        assert process.stdout.readline() == "done\n"
+        yield process
+        process.stdin.close()
+
+
+def test_usage_by_process_and_cgroup(terminal: Terminal, swapped: subprocess.Popen[str]) -> None:
+    terminal.watch(1)
+    row = re.compile(rf"^ *{swapped.pid} .*4M", re.MULTILINE)
+    assert not row.search(terminal.screen())
+    terminal.key("p")
+    terminal.until(lambda: row.search(terminal.screen()) is not None)
+    # who has them matters more than what went in and out, on a small screen
+    terminal("resize-window", "-x", "80", "-y", "12")
+    terminal.until(lambda: len(terminal.screen().splitlines()) == 12 and "quit" in terminal.screen())
+    terminal.until(lambda: row.search(terminal.screen()) is not None)
+    terminal.key("p")
+    terminal.until(lambda: "PID" not in terminal.screen())
+    terminal.key("c")
+    terminal.until(lambda: "SWAP-MAX" in terminal.screen() or "/sys/fs/cgroup" in terminal.screen())
+    terminal.key("p")
+    terminal.until(lambda: row.search(terminal.screen()) is not None)
+    assert "SWAP-MAX" not in terminal.screen()
+
+
+def lines_of(data: bytes) -> list[str]:
+    """Those of the last picture, without what is no text."""
+    text = data.decode().rpartition("\x1b[H")[2]
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "").split("\n")
+
+
+@pytest.mark.parametrize("keys", ["r", "?", "p", "c"])
+@pytest.mark.parametrize(
+    ("columns", "rows"), [(40, 24), (80, 24), (200, 50), (80, 10), (40, 10), (7, 3), (1, 1)]
+)
+def test_no_line_is_longer_than_the_screen(columns: int, rows: int, keys: str, swap_dir: Path) -> None:
+    path = swap_file(swap_dir / "an area with a long name")
+    run("swapon", path)
+    with unread(rows, columns) as (master, process):
+        master.write(keys.encode())
+        # the picture after that key, and no other
+        lines = lines_of(read_until(master, b"\x1b[H"))
+        master.write(b"q")
+        assert process.wait(WAIT) == 0
+    run("swapoff", path)
+    assert len(lines) <= rows
+    assert all(len(line) < max(columns, 2) for line in lines), lines
+    if rows >= 10 and keys != "?":
+        assert any("long name" in line for line in lines), lines
+    if rows >= 10:
+        assert lines[-1].startswith("q quit")
+
+
+def test_colour_is_asked_for() -> None:
+    for args, has_colour in (((), True), (("--color", "never"), False)):
+        with unread(30, 100, *args) as (master, process):
+            master.write(b"r")
+            assert (b"\x1b[1m" in read_until(master, b"quit")) == has_colour
+            process.kill()
+    with unread(30, 100, NO_COLOR="1") as (master, process):
+        master.write(b"r")
+        assert b"\x1b[1m" not in read_until(master, b"quit")
+        process.kill()
 
 
 def test_what_is_not_active_is_said_and_in_the_exit_status(terminal: Terminal) -> None:
@@ -224,30 +383,39 @@ def test_a_background_process_of_a_script_outlives_an_interrupt(tmp_path: Path) 
 
 
 @contextmanager
-def unread(rows: int = 30, columns: int = 100) -> Iterator[tuple[FileIO, subprocess.Popen[str]]]:
+def unread(
+    rows: int = 30, columns: int = 100, *args: str, **environment: str
+) -> Iterator[tuple[FileIO, subprocess.Popen[str]]]:
     """The view on a terminal of which the test has the other end."""
     fd, slave = pty.openpty()
     termios.tcsetwinsize(slave, (rows, columns))
     with (
         FileIO(fd, "r+") as master,
         subprocess.Popen(
-            [GHOSTCTL, "status", "--watch=3600"],
+            [GHOSTCTL, "status", "--watch=3600", *args],
             stdin=slave,
             stdout=slave,
             stderr=subprocess.PIPE,
             text=True,
+            env=os.environ | environment,
             start_new_session=True,
         ) as process,
     ):
         os.close(slave)
         try:
-            seen = b""
-            while b"swap out" not in seen:
-                assert select.select([master], [], [], WAIT)[0], seen
-                seen += master.read(4096)
+            read_until(master, b"\x1b[J")
             yield master, process
         finally:
             process.kill()
+
+
+def read_until(master: FileIO, end: bytes) -> bytes:
+    """What comes up to a picture that has this."""
+    seen = b""
+    while end not in seen or not seen.endswith(b"\x1b[J"):
+        assert select.select([master], [], [], WAIT)[0], seen
+        seen += master.read(4096)
+    return seen
 
 
 def writes(process: subprocess.Popen[str]) -> bool:

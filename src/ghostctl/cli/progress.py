@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Sequence
 
-from .. import deactivation, report
+from .. import bars, deactivation, output, report
 from ..areas import Active
 from ..errors import Error
 from ..report import escape
 from ..sizes import human
 from . import Terminated
 
-_WIDTH = 24
+_CELLS = 26
 
 
 class Bar:
@@ -26,24 +26,22 @@ class Bar:
         self._total = total
         self._start = time.monotonic()
         self._drawn = False
+        self._fine = bars.is_fine(sys.stderr)
 
     def update(self, left: int) -> None:
         """Draws the state with `left` bytes still to come."""
         done = max(self._total - left, 0)
         share = done / self._total if self._total else 1
         rate = done / (time.monotonic() - self._start)
-        filled = int(_WIDTH * share)
         remaining = f"{left / rate:.0f} s left" if rate else "waiting"
         text = (
-            f"[{'#' * filled}{'.' * (_WIDTH - filled)}] {share:4.0%}  {human(done)} of {human(self._total)}"
+            f"{bars.bar(share, _CELLS, fine=self._fine)} {share:4.0%}  {human(done)} of {human(self._total)}"
             f"  {human(int(rate))}/s  {remaining}"
         )
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        room = width - len(text) - 3
-        name = (
-            self._name if len(self._name) <= room else "…" + self._name[len(self._name) - max(room, 1) + 1 :]
-        )
-        sys.stderr.write(f"\r\x1b[K{name}: {text}"[: width + 4])
+        # nothing in the last column: the next line would begin
+        cells = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
+        name = bars.shorten(self._name, max(cells - len(text) - 2, 1), fine=self._fine)
+        sys.stderr.write(f"\r\x1b[K{output.cut(f'{name}: {text}', cells)}")
         sys.stderr.flush()
         self._drawn = True
 

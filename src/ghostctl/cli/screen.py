@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A terminal while it shows a live view: one picture after the other, until q or a signal."""
+"""A terminal while it shows a live view: one picture after the other, until q or a signal.
+
+Without a library. What is long here, signals, job control, sizes of 0 and the wait for /proc/swaps, none of
+them does: they draw tables and colours, for which 20 lines are enough. Python with rich 15 takes 40 ms longer
+to start (click: 26), with blessed 1.52 73 ms, with textual 8.2 170 ms; with what they need they are 16, 10 and
+26 MiB on disk; and the textual of Debian 12 is 0.1.13, another interface altogether.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +64,7 @@ def run(
     `tick` is called before a picture that is due, not one between. On what is no terminal, it prints one
     block every `seconds`. Raises what `frame` raises, and `OSError` when standard output takes no more.
     """
-    loop = _Loop(seconds, key, tick)
+    loop = Loop(seconds, key, tick)
     terminal = _Terminal(color)
     if not sys.stdout.isatty():
         for _ in loop.rounds(terminal.stop):
@@ -77,7 +83,8 @@ def run(
         for _ in loop.rounds(terminal.stop):
             columns, rows = _size()
             # nothing in the last column: terminals differ in what follows it
-            terminal.show(frame(columns - 1, rows)[:rows], columns - 1)
+            cells = max(columns - 1, 1)
+            terminal.show(frame(cells, rows)[:rows], cells)
 
 
 def paint(line: Line, cells: int | None, color: bool) -> str:
@@ -86,8 +93,9 @@ def paint(line: Line, cells: int | None, color: bool) -> str:
     for part in [Part(line)] if isinstance(line, str) else line:
         text = report.escape(part.text)
         if cells is not None:
-            text = output.cut(text, cells)
-            cells -= output.width(text)
+            whole, text = text, output.cut(text, cells)
+            # what is behind something that is cut is cut as well
+            cells = cells - output.width(text) if text == whole else 0
         shown.append(f"\x1b[{part.sgr}m{text}\x1b[m" if part.sgr and color and text else text)
     return "".join(shown)
 
@@ -176,12 +184,12 @@ def _do_nothing(_number: int, _frame: object) -> None:
     pass
 
 
-class _Loop:
+class Loop:
     """When there is something new to show."""
 
     def __init__(self, seconds: float, key: Key | None, tick: Callable[[], None] | None) -> None:
         self.poll = select.poll()
-        self._seconds = seconds
+        self.seconds = seconds
         self._key = key
         self._tick = tick
         self._due = time.monotonic()
@@ -192,12 +200,12 @@ class _Loop:
             if time.monotonic() >= self._due:
                 if self._tick is not None:
                     self._tick()
-                self._due = time.monotonic() + self._seconds
+                self._due = time.monotonic() + self.seconds
             yield
             for fd, event in self.poll.poll(max(self._due - time.monotonic(), 0) * 1000):
                 if event & select.POLLIN:
                     data = _read(fd)
-                    if fd == 0 and self._typed(data):
+                    if fd == 0 and self.type(data):
                         return
                     if fd != 0 and signal.SIGTSTP in data:
                         stop()
@@ -206,14 +214,14 @@ class _Loop:
                 elif event & select.POLLHUP:
                     return
 
-    def _typed(self, data: bytes) -> bool:
+    def type(self, data: bytes) -> bool:
         """Does what the keys do; whether that is the end."""
         for key in _SEQUENCE.sub("", data.decode("utf-8", "ignore")):
             if key in "qQ":
                 return True
             seconds = self._key(key) if self._key is not None else None
             if seconds is not None:
-                self._seconds, self._due = seconds, time.monotonic() + seconds
+                self.seconds, self._due = seconds, time.monotonic() + seconds
         return not data
 
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -152,6 +153,10 @@ COLUMNS: tuple[Column[_Row], ...] = (
     Column("BACKING", "filesystem of a file, model or name of a device", lambda row: row.backing),
 )
 _DEFAULT = ("NAME", "TYPE", "SIZE", "USED", "PRIO")
+_NARROW, _LEFT_OUT = 60, ("BACKEND", "RATIO", "LIMIT")
+"""Cells of a line below which the summary does without these columns."""
+_SHORTEST = 8
+"""Cells of a name, of which more is not left out."""
 _TYPES = ("file", "ghost", "partition", "xswap")
 _ALL = ",".join(column.name for column in COLUMNS)
 
@@ -219,33 +224,43 @@ def command(
             shown = [area for area in shown if area.type in wanted]
         return shown, status
 
-    def show(shown: list[swaps.Area], view: _View) -> list[str]:
-        rows = [_Row(area, view) for area in shown]
-        lines = output.table(chosen, rows, headings=not noheadings, raw=raw, in_bytes=in_bytes)
-        if show_zswap or (show_zswap is None and not (raw or noheadings) and (rows or not specs)):
-            if not rows and not specs and types is None:
-                lines.append("no active swap area")
-            lines += _summary(view, shown, in_bytes)
+    def table(rows: list[_Row], cells: int = 0) -> list[str]:
+        lines = _fitted(
+            chosen, rows, 0 if raw else cells, headings=not noheadings, raw=raw, in_bytes=in_bytes
+        )
+        if not rows and not specs and types is None and has_summary(rows):
+            lines.append("no active swap area")
         return lines
 
+    def has_summary(rows: list[_Row]) -> bool:
+        by_default = not (raw or noheadings) and bool(rows or not specs)
+        return by_default if show_zswap is None else show_zswap
+
     if interval is not None:
-        from .watch import watch
+        from .watch import State, watch
 
         # warnings would be drawn into the live view
         report.quiet = True
         status = 0
 
-        def frame(every: list[swaps.Area]) -> tuple[list[str], list[capacity.Held], list[swaps.Area]]:
+        def describe(every: list[swaps.Area]) -> State:
             from .. import capacity
 
             nonlocal status
             seen = _View(every)
             shown, status = choose(seen)
+            rows = {area: _Row(area, seen) for area in shown}
+            summary = has_summary([*rows.values()])
             missing = [] if shown or not specs else [f"not active: {' '.join(specs)}"]
-            lines = [*missing, *show(shown, seen)]
-            return lines, seen.held, capacity.ordinary(seen.actives, seen.held)
+            return State(
+                shown,
+                lambda areas, cells: [*missing, *table([rows[area] for area in areas], cells)],
+                lambda cells: list(_summary(seen, shown, in_bytes, cells)) if summary else [],
+                seen.held,
+                capacity.ordinary(seen.actives, seen.held),
+            )
 
-        watch(interval, frame)
+        watch(interval, describe, color=bool(click.get_current_context().color))
         return status
     view = _View(every)
     shown, status = choose(view)
@@ -259,9 +274,32 @@ def command(
         state = _zswap_object(view) if show_zswap is not False else None
         click.echo(output.json_text({"swapareas": rows, "total": _total_object(view, shown), "zswap": state}))
         return status
-    for line in show(shown, view):
+    every_row = [_Row(area, view) for area in shown]
+    summary = _summary(view, shown, in_bytes) if has_summary(every_row) else ()
+    for line in (*table(every_row), *summary):
         click.echo(line)
     return status
+
+
+def _fitted(
+    columns: Sequence[Column[output.Row]], rows: Sequence[output.Row], cells: int, **how: bool
+) -> list[str]:
+    """A table; where its lines have more cells, with names of which the beginning is left out."""
+    lines = output.table(columns, rows, **how)
+    excess = max(map(output.width, lines), default=0) - cells
+    number = next((n for n, column in enumerate(columns) if column.name in ("NAME", "GHOST")), None)
+    if not cells or excess <= 0 or number is None:
+        return lines
+    from .. import bars
+
+    column, fine = columns[number], bars.is_fine(sys.stdout)
+    longest = max(output.width(str(column.get(row) or "")) for row in rows)
+
+    def short(row: output.Row) -> output.Value:
+        return bars.shorten(str(column.get(row) or ""), max(longest - excess, _SHORTEST), fine=fine)
+
+    narrow = [*columns[:number], column._replace(get=short), *columns[number + 1 :]]
+    return output.table(narrow, rows, **how)
 
 
 def _named(specs: tuple[str, ...], view: _View) -> tuple[list[swaps.Area], int]:
@@ -350,8 +388,8 @@ _SUMMARY: tuple[Column[_Line], ...] = (
 )
 
 
-def _summary(view: _View, shown: list[swaps.Area], in_bytes: bool) -> Iterator[str]:
-    """Those of the ghosts that are shown, with their pools, and zswap."""
+def _summary(view: _View, shown: list[swaps.Area], in_bytes: bool, cells: int = 0) -> Iterator[str]:
+    """The ghosts that are shown, with their pools, and zswap; in lines of so many cells, if not 0."""
     ghosts = [one for one in view.ghosts if one.area in shown]
     if ghosts:
         from .. import capacity
@@ -364,9 +402,12 @@ def _summary(view: _View, shown: list[swaps.Area], in_bytes: bool) -> Iterator[s
         ]
         lines.append(_Line("TOTAL", None, found, found.memory, found.room))
         yield ""
-        yield from output.table(_SUMMARY, lines, in_bytes=in_bytes)
-        yield capacity.verdict(found, ghosts)
-    yield from _zswap_lines(view)
+        narrow = 0 < cells < _NARROW
+        columns = [column for column in _SUMMARY if not narrow or column.name not in _LEFT_OUT]
+        yield from _fitted(columns, lines, cells, in_bytes=in_bytes)
+        yield from output.fold(capacity.verdict(found, ghosts), cells)
+    for sentence in _zswap_lines(view):
+        yield from output.fold(sentence, cells)
 
 
 def _zswap_lines(view: _View) -> Iterator[str]:
