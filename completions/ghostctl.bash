@@ -93,6 +93,19 @@ __ghostctl_active_area() {
     __ghostctl_area
 }
 
+_ghostctl_setup() {
+    case $prev in
+    -s | --size) __ghostctl_words "$__ghostctl_sizes" ;;
+    -p | --priority) __ghostctl_words '0 1 10 100 32767' ;;
+    --fallback) __ghostctl_list 'file ghostswap xswap zram' ;;
+    -T | --fstab) __ghostctl_files ;;
+    *)
+        __ghostctl_options '-s --size -p --priority --fallback --no-boot -y --yes -n --dry-run --undo
+            -T --fstab --json' && __ghostctl_files
+        ;;
+    esac
+}
+
 _ghostctl_mkghost() {
     case $prev in
     -s | --size) __ghostctl_words "$__ghostctl_sizes" ;;
@@ -148,7 +161,7 @@ _ghostctl_on() {
     *)
         __ghostctl_options '-L --label -U --uuid -a --all -p --priority -d --discard -o --options -e
             --ifexists -T --fstab --if-needed -f --fixpgsz --backend --fallback --compressor --memory-limit
-            --enable-zswap --force' && __ghostctl_area
+            --enable-zswap --force --json' && __ghostctl_area
         ;;
     esac
 }
@@ -157,7 +170,7 @@ _ghostctl_off() {
     case $prev in
     --type) __ghostctl_words 'ghost any' ;;
     *)
-        __ghostctl_options '-L --label -U --uuid -a --all --type -f --force' && __ghostctl_active_area
+        __ghostctl_options '-L --label -U --uuid -a --all --type -f --force --json' && __ghostctl_active_area
         ;;
     esac
 }
@@ -346,7 +359,7 @@ _ghostctl() {
     elif [[ $command != _ghostctl ]]; then
         "$command"
     elif __ghostctl_options '-V --version'; then
-        __ghostctl_words 'mkghost inspect verify label resize on off status usage doctor plan zswap fstab'
+        __ghostctl_words 'setup mkghost inspect verify label resize on off status usage doctor plan zswap fstab'
     fi
 }
 

@@ -79,6 +79,7 @@ complete -c ghostctl -s v -l verbose -d 'Say what is done'
 complete -c ghostctl -l color -x -a 'auto always never' -d 'Colour the output'
 
 complete -c ghostctl -n '__ghostctl_at' -s V -l version -d 'Show the version'
+complete -c ghostctl -n '__ghostctl_at' -a setup -d 'Set up a ghost, all in one'
 complete -c ghostctl -n '__ghostctl_at' -a mkghost -d 'Create a ghost'
 complete -c ghostctl -n '__ghostctl_at' -a inspect -d 'Show every field of a swap header'
 complete -c ghostctl -n '__ghostctl_at' -a verify -d 'Check ghost files for problems'
@@ -108,6 +109,19 @@ for command in off status
 end
 complete -c ghostctl -n '__ghostctl_at resize' -F -a '(__ghostctl_tagged)'
 complete -c ghostctl -n '__ghostctl_in mkghost' -F
+
+# setup
+complete -c ghostctl -n '__ghostctl_in setup' -F
+complete -c ghostctl -n '__ghostctl_in setup' -s s -l size -x -a "$sizes" -d 'Size that the ghost declares'
+complete -c ghostctl -n '__ghostctl_in setup' -s p -l priority -x -a '0 1 10 100 32767' -d Priority
+complete -c ghostctl -n '__ghostctl_in setup' -l fallback -x -a '(__ghostctl_list file ghostswap xswap zram)' \
+    -d 'For a kernel without ghosts'
+complete -c ghostctl -n '__ghostctl_in setup' -l no-boot -d 'Not for the next boots'
+complete -c ghostctl -n '__ghostctl_in setup' -s y -l yes -d 'Do not ask'
+complete -c ghostctl -n '__ghostctl_in setup' -s n -l dry-run -d 'Show what would be done'
+complete -c ghostctl -n '__ghostctl_in setup' -l undo -d 'Take back what setup has done'
+complete -c ghostctl -n '__ghostctl_in setup' -s T -l fstab -r -F -d 'Instead of /etc/fstab'
+complete -c ghostctl -n '__ghostctl_in setup' -l json -d 'Print one JSON object'
 
 # mkghost
 complete -c ghostctl -n '__ghostctl_in mkghost' -s s -l size -x -a "$sizes" -d 'Size that the area declares'
@@ -156,11 +170,13 @@ complete -c ghostctl -n '__ghostctl_in on' -l compressor -x -a "$compressors" -d
 complete -c ghostctl -n '__ghostctl_in on' -l memory-limit -x -a "$sizes" -d 'Memory that zram may take'
 complete -c ghostctl -n '__ghostctl_in on' -l enable-zswap -d 'Turn zswap on when it is off'
 complete -c ghostctl -n '__ghostctl_in on' -l force -d 'Warn where a check would refuse'
+complete -c ghostctl -n '__ghostctl_in on' -l json -d 'Print one JSON object'
 
 # off
 complete -c ghostctl -n '__ghostctl_in off' -s a -l all -d 'All active ghosts'
 complete -c ghostctl -n '__ghostctl_in off' -l type -x -a 'ghost any' -d 'With --all'
 complete -c ghostctl -n '__ghostctl_in off' -s f -l force -d 'Try even when the pages fit nowhere'
+complete -c ghostctl -n '__ghostctl_in off' -l json -d 'Print one JSON object'
 
 # status
 complete -c ghostctl -n '__ghostctl_in status' -s o -l output -x -a "(__ghostctl_list $columns)" -d 'Columns to show'

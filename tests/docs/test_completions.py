@@ -126,9 +126,10 @@ def test_page_sizes(complete: Complete) -> None:
     assert {sizes.parse(size) for size in complete("ghostctl mkghost -p ")} == set(sizes.PAGE_SIZES)
 
 
-def test_backends(complete: Complete) -> None:
-    assert complete("ghostctl on --fallback ") == set(backends.NAMES)
-    assert complete("ghostctl on --fallback zram,") == set(backends.NAMES) - {"zram"}
+@pytest.mark.parametrize("command", ["on", "setup"])
+def test_backends(complete: Complete, command: str) -> None:
+    assert complete(f"ghostctl {command} --fallback ") == set(backends.NAMES)
+    assert complete(f"ghostctl {command} --fallback zram,") == set(backends.NAMES) - {"zram"}
 
 
 def test_checks_of_doctor(complete: Complete) -> None:
