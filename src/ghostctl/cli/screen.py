@@ -2,9 +2,9 @@
 """A terminal while it shows a live view: one picture after the other, until q or a signal.
 
 Without a library. What is long here, signals, job control, sizes of 0 and the wait for /proc/swaps, none of
-them does: they draw tables and colours, for which 20 lines are enough. Python with rich 15 takes 40 ms longer
-to start (click: 26), with blessed 1.52 73 ms, with textual 8.2 170 ms; with what they need they are 16, 10 and
-26 MiB on disk; and the textual of Debian 12 is 0.1.13, another interface altogether.
+them does: they draw tables and colours, for which a few lines are enough. Python takes 38 ms longer to start
+with rich 15, 73 ms with blessed 1.52, 170 ms with textual 8.2 (click: 26 ms); with what they need they are
+16, 10 and 25 MiB on disk; and the textual of Debian 12 is 0.1.13, another interface altogether.
 """
 
 from __future__ import annotations
