@@ -169,8 +169,11 @@ class Resize(Step):
         self._resize(self.new, take_down)
 
     def undo(self, take_down: TakeDown, /, *, is_done: bool) -> None:
-        if is_done or os.path.exists(self.path):
+        del is_done
+        try:
             self._resize(self.old, take_down)
+        except FileNotFoundError:
+            report.warn(self.path, "is not there any more, and gets back no size")
 
     def _resize(self, size: int, take_down: TakeDown) -> None:
         with ghostfile.look(self.path, write=True) as file:
@@ -202,14 +205,14 @@ class Manner:
         return activation.Request(options, self.backend, tuple(self.fallback), if_needed=True)
 
     def words(self) -> str:
-        """The same for people; empty where all is as usual."""
+        """The same for people, each word behind a comma; empty where all is as usual."""
         through = self.fallback[0] if self.fallback else self.backend
         parts = [f"through {through}"] if through not in ("auto", "file") else []
         if self.prio is not None and self.prio >= 0:
             parts.append(f"priority {self.prio}")
         if self.memory_limit:
             parts.append(f"at most {human(self.memory_limit, ' ', 'iB')} of memory")
-        return ", ".join(parts)
+        return "".join(f", {part}" for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,27 +231,28 @@ class Area(Step):
         activation.activate(self.path, self.new.request())
 
     def undo(self, take_down: TakeDown, /, *, is_done: bool) -> None:
-        del is_done
-        self._take_down(take_down)
-        if self.old is not None:
+        was_active = self._take_down(take_down)
+        # what somebody else has taken down stays so
+        if self.old is not None and (was_active or not is_done):
             activation.activate(self.path, self.old.request())
 
-    def _take_down(self, take_down: TakeDown) -> None:
+    def _take_down(self, take_down: TakeDown) -> bool:
         actives = areas.read()
         try:
             found = areas.find(self.path, actives)
         except NotFound:
             backends.recover()
-            return
+            return False
         take_down(found, actives)
+        return True
 
     def what(self) -> str:
-        first = "" if self.old is None else f"take down {self.path}, then "
-        return f"{first}make {self.path} active {self.new.words()}".rstrip()
+        down = "" if self.old is None else f"take down {self.path}, then "
+        return f"{down}make {self.path} active{self.new.words()}"
 
     def back(self) -> str:
         down = f"take down {self.path}"
-        return down if self.old is None else f"{down}, then make it active {self.old.words()}".rstrip()
+        return down if self.old is None else f"{down}, then make it active{self.old.words()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,3 +322,15 @@ def test_all_backends_that_are_asked_for_are_in_the_line(place: Place) -> None:
     assert place.json("--fallback", "xswap,zram")["steps"] == []
     [step] = place.json("--fallback", "zram")["steps"]
     assert step["id"] == "fstab"
+
+
+def test_undo_goes_on_where_the_ghost_is_gone(place: Place) -> None:
+    assert ghostctl("mkghost", "-s", "24M", place.ghost).returncode == 0
+    place.setup()
+    place.setup("--size", "16M", "--priority", "3")
+    assert ghostctl("off", place.ghost).returncode == 0
+    place.ghost.unlink()
+    done = ghostctl("setup", "--undo", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "is not there any more" in done.stderr
+    assert place.fstab.read_bytes() == FSTAB
