@@ -5,9 +5,8 @@
 # word to complete in $cur, the one before in $prev, and the arguments of the command so far in $arguments.
 
 __ghostctl_sizes='ram ram/2 50% 1G 4G 16G 64G'
-__ghostctl_compressors='lz4 lz4hc lzo lzo-rle zstd deflate 842'
 __ghostctl_changes='pri= discard discard=once discard=pages nofail noauto size= label= uuid= fallback= compressor=
-    memory-limit= zswap'
+    memory-limit= zswap path='
 
 __ghostctl_words() {
     local word
@@ -35,6 +34,19 @@ __ghostctl_options() {
     return 1
 }
 
+# those of the lines of its input that go on with what is typed
+__ghostctl_paths() {
+    local name typed
+    case $cur in
+    [\'\"]*) typed=${cur:1} ;;
+    *) IFS= read typed <<<"$cur" ;;
+    esac
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r name; do
+        [[ $name == "$typed"* ]] && COMPREPLY+=("$name")
+    done
+}
+
 __ghostctl_files() {
     compopt -o filenames 2>/dev/null
     mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
@@ -49,6 +61,50 @@ __ghostctl_active() {
             printf '%b\n' "$name"
         done
     } </proc/swaps
+}
+
+# the files that active areas were made for: zram and others have names of their own
+__ghostctl_active_ghosts() {
+    local name
+    ghostctl status --raw --noheadings -o GHOST 2>/dev/null | while read -r name; do
+        [[ $name ]] && printf '%b\n' "$name"
+    done
+}
+
+# the ghosts of an fstab
+__ghostctl_declared() {
+    local name
+    awk '/^[/]/ && $3 == "swap" && (/x-ghost\./ || /^[/]var[/]lib[/]ghost[/]/) { print $1 }' "$1" 2>/dev/null |
+        while read -r name; do
+            printf '%b\n' "$name"
+        done
+}
+
+# those of the next boots, and those in their usual place
+__ghostctl_ghosts() {
+    __ghostctl_declared /etc/fstab
+    compgen -G '/var/lib/ghost/*'
+}
+
+# the compressors of zswap in this kernel, loaded or in modules
+__ghostctl_compressors() {
+    local known='lz4|lz4hc|lzo|lzo-rle|zstd|deflate|842' found
+    found=$({
+        awk '$1 == "name" { name = $3 } $1 == "type" && $3 ~ /^(scomp|acomp|compression)$/ { print name }' /proc/crypto
+        sed -nE "s/^alias crypto-($known) .*/\1/p" "/lib/modules/$(uname -r)/modules.alias"
+    } 2>/dev/null)
+    echo "${found:-${known//|/ }}"
+}
+
+# zram has its own
+__ghostctl_zram_compressors() {
+    local found
+    found=$(cat /sys/block/zram*/comp_algorithm 2>/dev/null)
+    if [[ $found ]]; then
+        echo "${found//[][]/}"
+    else
+        __ghostctl_compressors
+    fi
 }
 
 # labels or UUIDs of the active areas and of the ghosts in their usual place
@@ -74,22 +130,16 @@ __ghostctl_area() {
             compopt -o nospace 2>/dev/null
         fi
         __ghostctl_files
+        __ghostctl_paths < <(__ghostctl_ghosts)
         ;;
     esac
 }
 
 __ghostctl_active_area() {
-    local name
     if [[ ! $prev =~ ^(-L|--label|-U|--uuid|LABEL|UUID)$ && $cur != [LU]* ]]; then
-        while IFS= read -r name; do
-            [[ $name == "$cur"* ]] && COMPREPLY+=("$name")
-        done < <(__ghostctl_active)
-        if ((${#COMPREPLY[@]})); then
-            compopt -o filenames 2>/dev/null
-            return
-        fi
+        __ghostctl_paths < <(__ghostctl_active; __ghostctl_active_ghosts)
+        ((${#COMPREPLY[@]})) && return
     fi
-    # also a ghost whose area has another name
     __ghostctl_area
 }
 
@@ -155,7 +205,7 @@ _ghostctl_on() {
     -T | --fstab) __ghostctl_files ;;
     --backend) __ghostctl_words 'auto file ghostswap xswap zram' ;;
     --fallback) __ghostctl_list 'file ghostswap xswap zram' ;;
-    --compressor) __ghostctl_words "$__ghostctl_compressors" ;;
+    --compressor) __ghostctl_words "$(__ghostctl_zram_compressors)" ;;
     --memory-limit) __ghostctl_words "$__ghostctl_sizes" ;;
     --discard) __ghostctl_words 'all once pages' ;;
     *)
@@ -230,14 +280,26 @@ _ghostctl_zswap_show() {
     __ghostctl_options '--json'
 }
 
+# what zswap of this kernel has
+__ghostctl_parameters() {
+    local path
+    [[ -d /sys/module/zswap/parameters ]] ||
+        echo 'enabled= compressor= max_pool_percent= accept_threshold_percent= shrinker='
+    compgen -G '/sys/module/zswap/parameters/*' | while read -r path; do
+        path=${path##*/}
+        echo "${path/#shrinker_enabled/shrinker}="
+    done
+}
+
 _ghostctl_zswap_set() {
     case $prev in
-    enabled | shrinker) __ghostctl_words 'Y N' ;;
-    compressor) __ghostctl_words "$__ghostctl_compressors" ;;
-    max_pool_percent | accept_threshold_percent) ;;
+    enabled | *_enabled | shrinker) __ghostctl_words 'yes no' ;;
+    compressor) __ghostctl_words "$(__ghostctl_compressors)" ;;
+    max_pool_percent) __ghostctl_words '10 20 30 40 50 60 70 80 90' ;;
+    accept_threshold_percent | zpool) ;;
     *)
         __ghostctl_options '--persist --forget --json' || return
-        __ghostctl_words 'enabled= compressor= max_pool_percent= accept_threshold_percent= shrinker='
+        __ghostctl_words "$(__ghostctl_parameters)"
         compopt -o nospace 2>/dev/null
         ;;
     esac
@@ -249,17 +311,13 @@ _ghostctl_fstab() {
 
 # the ghosts of the fstab that is meant
 __ghostctl_fstab_files() {
-    local fstab=/etc/fstab name i
+    local fstab=/etc/fstab i
     for ((i = 2; i < COMP_CWORD; i++)); do
         [[ ${COMP_WORDS[i]} == -T || ${COMP_WORDS[i]} == --fstab ]] || continue
         fstab=${COMP_WORDS[i + 1]}
         [[ $fstab == = ]] && fstab=${COMP_WORDS[i + 2]}
     done
-    compopt -o filenames 2>/dev/null
-    while read -r name; do
-        name=$(printf '%b' "$name")
-        [[ $name == "$cur"* ]] && COMPREPLY+=("$name")
-    done < <(awk '/^[^#]/ && $3 == "swap" && /x-ghost\./ { print $1 }' "$fstab" 2>/dev/null)
+    __ghostctl_paths < <(__ghostctl_declared "$fstab")
 }
 
 _ghostctl_fstab_add() {
@@ -269,7 +327,7 @@ _ghostctl_fstab_add() {
     -L | --label) ;;
     -U | --uuid) __ghostctl_words 'clear random time' ;;
     --fallback) __ghostctl_list 'skip file ghostswap xswap zram' ;;
-    --compressor) __ghostctl_words "$__ghostctl_compressors" ;;
+    --compressor) __ghostctl_words "$(__ghostctl_zram_compressors)" ;;
     --memory-limit) __ghostctl_words "$__ghostctl_sizes" ;;
     -T | --fstab) __ghostctl_files ;;
     *)
@@ -317,11 +375,20 @@ _ghostctl_fstab_remove() {
 _ghostctl_fstab_set() {
     case $prev in
     -T | --fstab) __ghostctl_files ;;
+    discard) __ghostctl_words 'once pages' ;;
+    pri) __ghostctl_words '-1 0 1 10 100 32767' ;;
+    fallback | x-ghost.fallback) __ghostctl_list 'skip file ghostswap xswap zram' ;;
+    compressor | x-ghost.compressor) __ghostctl_words "$(__ghostctl_zram_compressors)" ;;
+    size | memory-limit | x-ghost.size | x-ghost.memory-limit) __ghostctl_words "$__ghostctl_sizes" ;;
+    label | uuid | x-ghost.label | x-ghost.uuid) ;;
+    path) __ghostctl_files ;;
     *)
-        if __ghostctl_options '-n --dry-run -T --fstab --json'; then
-            __ghostctl_fstab_files
+        __ghostctl_options '-n --dry-run -T --fstab --json' || return
+        if ((${#arguments[@]})); then
             __ghostctl_words "$__ghostctl_changes"
             [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
+        else
+            __ghostctl_fstab_files
         fi
         ;;
     esac
@@ -340,7 +407,7 @@ _ghostctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         case $word in
-        --color)
+        --color | -T | --fstab)
             [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
             ((i++))
             ;;

@@ -36,6 +36,95 @@ function __ghostctl_active
     end
 end
 
+# the files that active areas were made for: zram and others have names of their own
+function __ghostctl_active_ghosts
+    ghostctl status --raw --noheadings -o GHOST 2>/dev/null | string match -v '' | while read -l name
+        printf '%b\tactive\n' $name
+    end
+end
+
+# the ghosts of an fstab
+function __ghostctl_declared
+    awk '/^[/]/ && $3 == "swap" && (/x-ghost\./ || /^[/]var[/]lib[/]ghost[/]/) { print $1 }' $argv[1] 2>/dev/null |
+        while read -l name
+            printf '%b\n' $name
+        end
+end
+
+# those of the next boots, and those in their usual place
+function __ghostctl_ghosts
+    set -l files /var/lib/ghost/*
+    printf '%s\tghost\n' (__ghostctl_declared /etc/fstab) $files | string match '/*'
+end
+
+# the compressors of zswap in this kernel, loaded or in modules
+function __ghostctl_compressors
+    set -l known lz4 lz4hc lzo lzo-rle zstd deflate 842
+    set -l names (string join '|' $known)
+    set -l found (begin
+        awk '$1 == "name" { name = $3 } $1 == "type" && $3 ~ /^(scomp|acomp|compression)$/ { print name }' /proc/crypto
+        sed -nE "s/^alias crypto-($names) .*/\1/p" /lib/modules/(uname -r)/modules.alias
+    end 2>/dev/null)
+    set -q found[1]; or set found $known
+    printf '%s\n' $found
+end
+
+# zram has its own
+function __ghostctl_zram_compressors
+    set -l files /sys/block/zram*/comp_algorithm
+    set -l found (cat /dev/null $files 2>/dev/null | string match -ra '[^][ ]+')
+    set -q found[1]; and printf '%s\n' $found; or __ghostctl_compressors
+end
+
+# what zswap of this kernel has
+function __ghostctl_parameters
+    set -l names enabled compressor max_pool_percent accept_threshold_percent shrinker
+    set -l files /sys/module/zswap/parameters/*
+    set -q files[1]; and set names (string replace -r '.*/' '' -- $files)
+    for name in $names
+        switch $name
+            case compressor
+                printf 'compressor=%s\tWhat compresses the pages\n' (__ghostctl_compressors)
+            case enabled
+                printf 'enabled=%s\tzswap on or off\n' yes no
+            case shrinker shrinker_enabled
+                printf 'shrinker=%s\tWrite cold pages back early\n' yes no
+            case '*_enabled'
+                printf "$name=%s\n" yes no
+            case max_pool_percent
+                printf 'max_pool_percent=%s\tLimit of the pool\n' (seq 10 10 90)
+            case accept_threshold_percent
+                printf '%s=\tWhen a full pool takes pages\n' $name
+            case '*'
+                echo $name=
+        end
+    end
+end
+
+# changes of a line in fstab
+function __ghostctl_changes
+    set -l token (commandline -ct)
+    set -l key (string match -r '^[^=]*=' -- $token)
+    switch "$key"
+        case 'fallback=' 'x-ghost.fallback='
+            set -l head (string match -r '^.*[=,]' -- $token)
+            for word in skip file ghostswap xswap zram
+                contains -- $word (string split , (string replace -r '^[^=]*=' '' -- $head)); or echo -- $head$word
+            end
+        case 'compressor=' 'x-ghost.compressor='
+            printf "$key%s\n" (__ghostctl_zram_compressors)
+        case 'size=' 'x-ghost.size=' 'memory-limit=' 'x-ghost.memory-limit='
+            string replace -r '^' $key ram ram/2 50% 1G 4G 16G 64G
+        case 'pri='
+            printf 'pri=%s\n' -1 0 1 10 100 32767
+        case 'path='
+            __fish_complete_path (string replace path= '' -- $token) | string replace -r '^' path=
+        case '*'
+            printf '%s\n' pri= discard discard=once discard=pages nofail noauto size= label= uuid= fallback= \
+                compressor= memory-limit= zswap path=
+    end
+end
+
 # labels or UUIDs of the active areas and of the ghosts in their usual place
 function __ghostctl_tags
     set -l areas (__ghostctl_active | string replace -r '\t.*' '') /var/lib/ghost/*
@@ -65,11 +154,9 @@ end
 
 set -l sizes 'ram ram/2 50% 1G 4G 16G 64G'
 set -l columns 'NAME TYPE SIZE USED PRIO UUID LABEL USE% BACKEND GHOST STORED MEMORY RATIO LIMIT ROOM PAGES BACKING'
-set -l compressors '{lz4,lz4hc,lzo,lzo-rle,zstd,deflate,842}'
 set -l process_columns 'PID USER SWAP RESIDENT UNIT COMMAND'
 set -l cgroup_columns 'NAME SWAP STORED MEMORY RATIO SWAP-MAX ZSWAP-MAX WRITEBACK'
 set -l checks 'kernel zswap pool size slots page-size holes permissions header active priority fstab resume swappiness cgroup'
-set -l changes 'pri= discard discard=once discard=pages nofail noauto size= label= uuid= fallback= compressor= memory-limit= zswap'
 set -l fstab_options 'pri= discard discard=once discard=pages nofail x-ghost.compressor= x-ghost.fallback= x-ghost.memory-limit= x-ghost.zswap'
 
 complete -c ghostctl -f
@@ -105,9 +192,12 @@ for command in inspect verify label on off status
     complete -c ghostctl -n "__ghostctl_in $command" -F -a '(__ghostctl_tagged)'
 end
 for command in off status
-    complete -c ghostctl -n "__ghostctl_in $command" -a '(__ghostctl_active)'
+    complete -c ghostctl -n "__ghostctl_in $command" -a '(__ghostctl_active; __ghostctl_active_ghosts)'
 end
-complete -c ghostctl -n '__ghostctl_at resize' -F -a '(__ghostctl_tagged)'
+for command in inspect verify label on
+    complete -c ghostctl -n "__ghostctl_in $command" -a '(__ghostctl_ghosts)'
+end
+complete -c ghostctl -n '__ghostctl_at resize' -F -a '(__ghostctl_tagged; __ghostctl_ghosts)'
 complete -c ghostctl -n '__ghostctl_in mkghost' -F
 
 # setup
@@ -166,7 +256,7 @@ complete -c ghostctl -n '__ghostctl_in on' -s f -l fixpgsz -d 'Rewrite a ghost m
 complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file ghostswap xswap zram' -d 'What makes a ghost active'
 complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file ghostswap xswap zram)' \
     -d 'When the kernel takes no ghosts'
-complete -c ghostctl -n '__ghostctl_in on' -l compressor -x -a "$compressors" -d 'Compressor of zram'
+complete -c ghostctl -n '__ghostctl_in on' -l compressor -x -a '(__ghostctl_zram_compressors)' -d 'Compressor of zram'
 complete -c ghostctl -n '__ghostctl_in on' -l memory-limit -x -a "$sizes" -d 'Memory that zram may take'
 complete -c ghostctl -n '__ghostctl_in on' -l enable-zswap -d 'Turn zswap on when it is off'
 complete -c ghostctl -n '__ghostctl_in on' -l force -d 'Warn where a check would refuse'
@@ -227,11 +317,7 @@ complete -c ghostctl -n '__ghostctl_at zswap' -a show -d 'Show parameters and co
 complete -c ghostctl -n '__ghostctl_at zswap' -a set -d 'Set parameters'
 complete -c ghostctl -n '__ghostctl_at zswap' -l json -d 'Print one JSON object'
 complete -c ghostctl -n '__ghostctl_in zswap show' -l json -d 'Print one JSON object'
-complete -c ghostctl -n '__ghostctl_in zswap set' -a 'enabled=Y enabled=N' -d 'zswap on or off'
-complete -c ghostctl -n '__ghostctl_in zswap set' -a "compressor=$compressors" -d 'What compresses the pages'
-complete -c ghostctl -n '__ghostctl_in zswap set' -a 'max_pool_percent=' -d 'Limit of the pool'
-complete -c ghostctl -n '__ghostctl_in zswap set' -a 'accept_threshold_percent=' -d 'When a full pool takes pages'
-complete -c ghostctl -n '__ghostctl_in zswap set' -a 'shrinker=Y shrinker=N' -d 'Write cold pages back early'
+complete -c ghostctl -n '__ghostctl_in zswap set' -a '(__ghostctl_parameters)'
 complete -c ghostctl -n '__ghostctl_in zswap set' -l persist -d 'Also for the next boots'
 complete -c ghostctl -n '__ghostctl_in zswap set' -l forget -d 'No longer for the next boots'
 complete -c ghostctl -n '__ghostctl_in zswap set' -l json -d 'Print one JSON object'
@@ -239,7 +325,7 @@ complete -c ghostctl -n '__ghostctl_in zswap set' -l json -d 'Print one JSON obj
 # fstab
 function __ghostctl_fstab_files
     set -l file (string match -rg -- '(?:-T|--fstab)[ =]?(\S+)' (commandline -pc)); or set file /etc/fstab
-    awk '/^[^#]/ && $3 == "swap" && /x-ghost\./ { print $1 }' $file 2>/dev/null | string replace -a '\040' ' '
+    __ghostctl_declared $file
 end
 for command in add check ensure list remove set
     complete -c ghostctl -n "__ghostctl_in fstab $command" -s T -l fstab -r -F -d 'Instead of /etc/fstab'
@@ -266,7 +352,7 @@ complete -c ghostctl -n '__ghostctl_in fstab add' -l nofail -d 'Boot quietly wit
 complete -c ghostctl -n '__ghostctl_in fstab add' -l noauto -d 'Do not activate it in the boot'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l fallback -x -a '(__ghostctl_list skip file ghostswap xswap zram)' \
     -d 'For a kernel without ghosts'
-complete -c ghostctl -n '__ghostctl_in fstab add' -l compressor -x -a "$compressors" -d 'Of zram'
+complete -c ghostctl -n '__ghostctl_in fstab add' -l compressor -x -a '(__ghostctl_zram_compressors)' -d 'Of zram'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l memory-limit -x -a "$sizes" -d 'Memory that zram may take'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l zswap -d 'Turn zswap on in the boot'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l now -d 'Make and activate it now as well'
@@ -279,4 +365,4 @@ complete -c ghostctl -n '__ghostctl_in fstab install-generator' -l remove -d 'Re
 complete -c ghostctl -n '__ghostctl_in fstab list' -l json -d 'Print one JSON object'
 complete -c ghostctl -n '__ghostctl_in fstab remove' -s n -l dry-run -d 'Write nothing'
 complete -c ghostctl -n '__ghostctl_in fstab set' -s n -l dry-run -d 'Write nothing'
-complete -c ghostctl -n '__ghostctl_in fstab set' -a "$changes" -d Option
+complete -c ghostctl -n '__ghostctl_in fstab set' -a '(__ghostctl_changes)' -d Option

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from command_tree import COMMON, TREE, options, subcommands
 from machine import ghostctl, require, with_swaps
 from shells import SHELLS
 
-from ghostctl import backends, doctor, sizes
+from ghostctl import backends, doctor, fstab, sizes
 from ghostctl.cli import status, usage
 from ghostctl.cli.program import program
 
@@ -137,9 +138,9 @@ def test_checks_of_doctor(complete: Complete) -> None:
 
 
 def test_ghosts_of_fstab(complete: Complete, tmp_path: Path) -> None:
-    fstab = tmp_path / "fstab"
-    fstab.write_text("/a\\040b none swap x-ghost.size=1G\n/c none swap\n#/d none swap x-ghost.size=1G\n")
-    assert complete(f"ghostctl fstab remove -T {fstab} ") == {"/a b"}
+    file = tmp_path / "fstab"
+    file.write_text("/a\\040b none swap x-ghost.size=1G\n/c none swap\n#/d none swap x-ghost.size=1G\n")
+    assert complete(f"ghostctl fstab remove -T {file} ") == {"/a b"}
 
 
 def test_fstab_options(complete: Complete) -> None:
@@ -190,3 +191,111 @@ def test_labels_and_uuids(complete: Complete, active: tuple[str, ...], command: 
 
 def test_values_of_no_meaning_are_left_to_the_user(complete: Complete) -> None:
     assert complete("ghostctl mkghost -L ") == set()
+
+
+CRYPTO = """\
+name         : lzo
+driver       : lzo-scomp
+type         : scomp
+
+name         : crc32c
+type         : shash
+
+name         : 842
+type         : compression
+"""
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> tuple[str, ...]:
+    """Runs a command where there are ghosts in fstab and /var/lib/ghost, a zram, and a zswap."""
+    require("mount")
+    places = {"/etc/fstab": "fstab", "/var/lib": "lib", "/proc/crypto": "crypto", "/sys/block": "block"}
+    places["/sys/module"] = "module"
+    (tmp_path / "fstab").write_text(
+        "/a\\040b none swap x-ghost.size=1G\n/dev/c none swap\n#/d none swap x-ghost.size=1G\n"
+        "LABEL=e none swap x-ghost.zswap\n/f / ext4 x-ghost.zswap\n/var/lib/ghost/g none swap sw\n"
+    )
+    (tmp_path / "lib/ghost").mkdir(parents=True)
+    (tmp_path / "lib/ghost/h i").touch()
+    (tmp_path / "crypto").write_text(CRYPTO)
+    (tmp_path / "block/zram7").mkdir(parents=True)
+    (tmp_path / "block/zram7/comp_algorithm").write_text("lzo-rle [zstd] \n")
+    (tmp_path / "module/zswap/parameters").mkdir(parents=True)
+    for name in ("compressor", "shrinker_enabled", "max_pool_percent"):
+        (tmp_path / "module/zswap/parameters" / name).write_text("Y\n")
+    binds = " && ".join(f'mount --bind "$0/{ours}" {place}' for place, ours in places.items())
+    modules = "{ [ ! -d /lib/modules ] || mount -t tmpfs none /lib/modules; }"
+    return ("unshare", "--mount", "sh", "-c", f'{binds} && {modules} && exec "$@"', str(tmp_path))
+
+
+@pytest.mark.parametrize("command", ["on", "inspect", "verify", "label", "resize"])
+def test_ghosts(complete: Complete, system: tuple[str, ...], command: str) -> None:
+    offered = {word for word in complete(f"ghostctl {command} ", system) if word.startswith("/")}
+    assert offered == {"/a b", "/var/lib/ghost/g", "/var/lib/ghost/h i"}
+
+
+@pytest.mark.parametrize("command", ["check", "ensure", "remove", "set"])
+def test_ghosts_of_the_next_boots(complete: Complete, system: tuple[str, ...], command: str) -> None:
+    offered = {word for word in complete(f"ghostctl fstab {command} ", system) if word.startswith("/")}
+    assert offered == {"/a b", "/var/lib/ghost/g"}
+
+
+@pytest.mark.parametrize(
+    ("line", "loaded"),
+    [
+        ("on --compressor ", {"lzo-rle", "zstd"}),
+        ("fstab add --compressor=", {"lzo-rle", "zstd"}),
+        ("fstab set /a compressor=", {"lzo-rle", "zstd"}),
+        ("zswap set compressor=", {"lzo", "842"}),
+    ],
+)
+def test_compressors(complete: Complete, system: tuple[str, ...], line: str, loaded: set[str]) -> None:
+    assert complete(f"ghostctl {line}", system) == loaded
+
+
+def test_compressors_in_modules(complete: Complete, system: tuple[str, ...]) -> None:
+    if not Path("/lib/modules").is_dir():
+        pytest.skip("no /lib/modules to put a kernel's in")
+    alias = r"alias crypto-zstd zstd\nalias crypto-lz4-generic lz4\nalias crypto-aes aes_generic\n"
+    made = f'd=/lib/modules/$(uname -r); mkdir $d; printf "{alias}" >$d/modules.alias; exec "$@"'
+    offered = complete("ghostctl zswap set compressor=", (*system, "sh", "-c", made, ""))
+    assert offered == {"lzo", "842", "zstd"}
+
+
+def test_compressors_of_a_kernel_that_does_not_say(complete: Complete, system: tuple[str, ...]) -> None:
+    hide = 'mount --bind /dev/null /proc/crypto; mount -t tmpfs none /sys/block; exec "$@"'
+    hidden = (*system, "sh", "-c", hide, "")
+    assert {"lz4", "zstd"} <= complete("ghostctl on --compressor ", hidden)
+
+
+def test_parameters_of_zswap(complete: Complete, system: tuple[str, ...]) -> None:
+    offered = complete("ghostctl zswap set ", system)
+    assert {word.partition("=")[0] for word in offered} == {"compressor", "shrinker", "max_pool_percent"}
+    assert complete("ghostctl zswap set shrinker=", system) == {"yes", "no"}
+    assert complete("ghostctl zswap set enabled=no shrinker=y", system) == {"yes"}
+    assert "20" in complete("ghostctl zswap set max_pool_percent=", system)
+
+
+def test_keys_of_fstab(complete: Complete) -> None:
+    offered = {word.partition("=")[0] for word in complete("ghostctl fstab set /a ")}
+    assert set(fstab.OPTIONS) | {"pri", "discard", "nofail", "noauto", "path"} == offered
+    assert complete("ghostctl fstab set -T /b /a no") == {"nofail", "noauto"}
+
+
+def test_values_of_fstab(complete: Complete) -> None:
+    assert complete("ghostctl fstab set /a fallback=") == {"skip", *backends.NAMES}
+    assert complete("ghostctl fstab set /a fallback=skip,") == set(backends.NAMES)
+    assert complete("ghostctl fstab set /a discard=") == {"once", "pages"}
+    assert {"ram", "50%"} <= complete("ghostctl fstab set /a size=")
+
+
+def test_the_ghost_of_an_area_with_another_name(complete: Complete, tmp_path: Path) -> None:
+    require("mount")
+    asked = "status --raw --noheadings -o GHOST"
+    (tmp_path / "ghostctl").write_text(f"#!/bin/sh\n[ \"$*\" = '{asked}' ] && echo '/g\\x20h'\n")
+    (tmp_path / "ghostctl").chmod(0o755)
+    path = ("env", f"PATH={tmp_path}:{os.environ['PATH']}")
+    for command in ("off", "status"):
+        prefix = (*with_swaps(tmp_path / "swaps", "/dev/zram7 partition 4 0 -3"), *path)
+        assert {"/dev/zram7", "/g h"} <= complete(f"ghostctl {command} ", prefix)
