@@ -1,12 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The main job, on this machine: a ghost made, looked at, activated with what this kernel offers, taken down.
+# The main job, on this machine, in small: looked at by setup for real, then set up, shown and taken back
+# in a directory and with an fstab of the demo's own.
 set -eu
 
 dir=$(mktemp -d /var/tmp/ghostctl-demo.XXXXXX)
 ghost=$dir/swap0
 cleanup() {
-	ghostctl -q off "$ghost" 2>/dev/null || true
+	if [ "$(id -u)" -eq 0 ]; then
+		ghostctl -q setup --undo --yes "$ghost" >/dev/null 2>&1 || true
+	fi
 	rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -20,27 +23,36 @@ run() {
 	return 0
 }
 
-run ghostctl mkghost -s 64M -L demo "$ghost"
-run ls -ls "$ghost"
-run ghostctl inspect "$ghost"
-run ghostctl verify "$ghost"
+echo 'What setup would do on this machine, for real:'
+run ghostctl setup --dry-run
 if [ "$(id -u)" -ne 0 ]; then
+	run ghostctl mkghost -s 64M -L demo "$ghost"
+	run ls -ls "$ghost"
+	run ghostctl inspect "$ghost"
+	run ghostctl verify "$ghost"
 	run ghostctl status
 	echo
 	echo 'Activating needs root: run make demo as root to see the rest.'
 	exit 0
 fi
-run ghostctl on "$ghost"
-if [ $status -ne 0 ]; then
-	fallback=$(ghostctl on --help | grep -o 'zram' | head -n 1 || true)
-	if [ -n "$fallback" ]; then
-		run ghostctl on --fallback "$fallback" "$ghost"
-		[ $status -eq 0 ] || exit $status
-	fi
+if ! ghostctl -q doctor --require zram 2>/dev/null && ! ghostctl -q doctor --require ghost 2>/dev/null; then
+	echo
+	echo 'This kernel has neither ghosts nor zram: here is what can be done without.'
+	run ghostctl mkghost -s 64M -L demo "$ghost"
+	run ghostctl inspect "$ghost"
+	exit 0
 fi
+echo
+echo 'The same in small:'
+echo '# an fstab of its own' >"$dir/fstab"
+run ghostctl setup "$ghost" --size 64M --yes --fstab "$dir/fstab"
+[ $status -eq 0 ] || exit $status
+run ls -ls "$ghost"
+run ghostctl inspect "$ghost"
 run ghostctl status -o +LABEL,BACKEND,GHOST
-if ghostctl -q status "$ghost"; then
-	run ghostctl off "$ghost"
-	[ $status -eq 0 ] || exit $status
-fi
+run ghostctl usage -n 3
+run cat "$dir/fstab"
+run ghostctl setup "$ghost" --size 64M --yes --fstab "$dir/fstab"
+run ghostctl setup --undo --yes "$ghost"
+[ $status -eq 0 ] || exit $status
 run ghostctl status
