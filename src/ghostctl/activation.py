@@ -69,7 +69,7 @@ def activate(path: str, request: Request) -> bool:
             raise Error(
                 f"made for pages of {have.page_size} bytes, this kernel has {sizes.page_size()}",
                 path=path,
-                hint="--fixpgsz rewrites it",
+                hint=report.again("on", "--fixpgsz", otherwise=f"ghostctl on --fixpgsz {quote(path)}"),
             )
         new = ghostwrite.for_page_size(file)
     report.warn(path, f"made for pages of {have.page_size} bytes: rewritten for {sizes.page_size()}")
@@ -124,10 +124,12 @@ def _warn_other(file: File, found: Active, request: Request) -> None:
 
 def _warn_twin(file: File, actives: Sequence[Active]) -> None:
     if twin := areas.twin(file, actives):
+        path = quote(file.path)
+        on = report.again("on", "--if-needed", otherwise=f"ghostctl on {path}")
         report.warn(
             file.path,
             f"has the UUID of {twin}, which is active: it is a copy",
-            f"ghostctl label -U random {quote(file.path)}, while it is not active",
+            f"ghostctl off {path} && ghostctl label -U random {path} && {on}",
         )
 
 
@@ -205,9 +207,21 @@ def _activate_ghost(file: File, have: Header, request: Request) -> None:
         for refusal in refusals:
             if refusal.hint:
                 # not for want of ghosts in the kernel: the user can do something about it
-                report.warn(file.path, f"{refusal.what}: active by {name} instead", refusal.hint)
+                report.warn(
+                    file.path, f"{refusal.what}: active by {name} instead", _once_off(file, refusal.hint)
+                )
         return
     raise _refusal(file, refusals, names)
+
+
+def _once_off(file: File, hint: str) -> str:
+    # a command that activates it fails while it is active
+    return f"ghostctl off {quote(file.path)} && {hint}" if hint.startswith("ghostctl on ") else hint
+
+
+def _enabling(file: File) -> str:
+    """The command that turns zswap on and activates the ghost, for a hint."""
+    return report.again("on", "--enable-zswap", otherwise=f"ghostctl on --enable-zswap {quote(file.path)}")
 
 
 def _refusal(file: File, refusals: list[Refused], tried: Collection[str]) -> Error:
@@ -217,16 +231,19 @@ def _refusal(file: File, refusals: list[Refused], tried: Collection[str]) -> Err
     reasons = "; ".join(dict.fromkeys(refusal.what for refusal in refusals))
     hints = [refusal.hint for refusal in refusals if refusal.hint]
     if others:
-        hints.append(f"--fallback {','.join(others)} activates it with what this kernel offers")
+        words = ("--fallback", ",".join(others))
+        hints.append(
+            report.again("on", *words, otherwise=f"ghostctl on {' '.join(words)} {quote(file.path)}")
+        )
     # only what another kernel could do is Unsupported
     kind = Unsupported if all(isinstance(refusal, Unsupported) for refusal in refusals) else Refused
     fstype = kernel.filesystem(file.fd)
     if "file" in tried and kernel.cannot_swap(fstype):
-        hints.insert(0, "put ghosts on ext4, xfs or btrfs")
+        hints.append("put ghosts on ext4, xfs or btrfs")
         reasons = f"no kernel swaps to a file on {fstype}"
     if not hints:
         hints.append("this kernel supports none of the fallback backends; boot a kernel with ghost swap")
-    return kind(reasons, path=file.path, hint="; ".join(hints))
+    return kind(reasons, path=file.path, hint="  # or: ".join(hints))
 
 
 def _check_header(file: File, force: bool) -> None:
@@ -311,7 +328,7 @@ def _zswap_for(file: File, request: Request, backend: backends.Backend) -> Itera
         what, hint = "cannot tell whether zswap is on: if not, nothing could be swapped to a ghost", None
     else:
         what = "zswap is off, so nothing could be swapped to a ghost"
-        hint = f"--enable-zswap turns it on, as does: echo Y > /{zswap.PARAMETERS}/enabled"
+        hint = _enabling(file)
     if not request.force:
         raise (Unsupported if state is None else Refused)(what, path=file.path, hint=hint)
     report.warn(file.path, what)

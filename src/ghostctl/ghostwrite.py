@@ -160,7 +160,9 @@ def _checked(request: Request, old: File | None) -> Request:
     if not request.may_replace(old):
         if request.if_needed and old.header is not None and old.st.st_size >= old.header.size:
             raise NotAGhost(f"exists: it is {old.describe()}, which stays as it is", path=old.path)
-        raise Error(f"exists: it is {old.describe()}", path=old.path, hint="--force replaces it")
+        aside = f"mv -n {quote(old.path)} {quote(old.path + '.old')}"
+        hint = report.again("mkghost", "--force", otherwise=aside)
+        raise Error(f"exists: it is {old.describe()}", path=old.path, hint=hint)
     return request.adopt(old)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import backends, capacity, fstab, kernel, lookup, zswap
 from .capacity import Held
 from .errors import Error, NotAGhost, Unsupported
-from .report import quote
+from .report import again, quote
 from .sizes import human, page_size
 from .swaps import Area
 
@@ -200,7 +200,7 @@ def choose(now: Now, asked: int | None, at: float) -> tuple[Alternative, list[Al
     if asked is not None and asked > most:
         raise Error(
             f"a pool of {asked}% leaves too little memory beside it on a machine of {human(now.memory)}",
-            hint=f"--pool-percent {most} is the most that makes sense",
+            hint=again("plan", "--pool-percent", str(most), otherwise=f"ghostctl plan --pool-percent {most}"),
         )
     if asked is not None:
         limit = of(asked)
@@ -214,7 +214,7 @@ def choose(now: Now, asked: int | None, at: float) -> tuple[Alternative, list[Al
     if chosen.size < 1 << 20:
         raise Error(
             f"other areas have been promised {human(now.promised)} of memory: too much for one beside them",
-            hint="ghostctl doctor says which of them are too large",
+            hint="ghostctl doctor  # says which of them are too large",
         )
     nearest = sorted(
         (percent for percent in _PERCENTS if percent != chosen.percent),

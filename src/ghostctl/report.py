@@ -10,6 +10,8 @@ from .errors import Error
 
 quiet = False
 verbosity = 0
+command: tuple[str, ...] = ()
+"""The words after the name of the program; none where the package is used as a library."""
 
 
 def escape(text: str) -> str:
@@ -28,6 +30,22 @@ def quote(path: str) -> str:
     from shlex import quote
 
     return quote(f"./{path}" if path.startswith("-") else path)
+
+
+def again(name: str, *options: str, otherwise: str) -> str:
+    """The command that the user gave, with more options; `otherwise` where it is not the command `name`."""
+    given = iter(command)
+    for word in given:
+        if word == "--color":
+            next(given, None)
+        elif not word.startswith("-"):
+            if word != name:
+                break
+            end = command.index("--") if "--" in command else len(command)
+            from shlex import join
+
+            return join(("ghostctl", *command[:end], *options, *command[end:]))
+    return otherwise
 
 
 def _line(text: str) -> None:

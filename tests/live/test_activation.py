@@ -376,15 +376,15 @@ def test_why_it_is_not_the_first_one(
     off(ghost)
     with pytest.raises(errors.Unsupported, match="not by file; not by xswap") as caught:
         activation.activate(str(ghost), Request(fallback=("xswap",)))
-    hints = str(caught.value.hint).split("; ")
+    hints = str(caught.value.hint).split("  # or: ")
     assert hints[0] == "first do this"
-    assert hints[-1].startswith("--fallback ")
+    assert hints[-1].startswith("ghostctl on --fallback ")
     assert "zram" in hints[-1]
     # where there is nothing that could be tried
     monkeypatch.setattr(backends, "get", lambda name: Refusing(name, None))
     with pytest.raises(errors.Unsupported, match="not by file") as caught:
         activation.activate(str(ghost), Request())
-    assert str(caught.value.hint).startswith("--fallback ghostswap,xswap,zram ")
+    assert str(caught.value.hint).startswith("ghostctl on --fallback ghostswap,xswap,zram ")
     monkeypatch.setattr(Refusing, "unavailable", lambda self: f"no {self.name}")
     with pytest.raises(errors.Unsupported, match="not by file") as caught:
         activation.activate(str(ghost), Request())
@@ -577,7 +577,7 @@ def test_fixpgsz(ghost: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ghost.write_bytes(header.pack(have))
     with pytest.raises(errors.Error, match=f"made for pages of 8192 bytes, this kernel has {PAGE}") as caught:
         activation.activate(str(ghost), Request(backend="zram"))
-    assert caught.value.hint == "--fixpgsz rewrites it"
+    assert caught.value.hint == f"ghostctl on --fixpgsz '{ghost}'"
     assert ghost.stat().st_size == 8192
     activation.activate(str(ghost), Request(backend="zram", fix_page_size=True))
     assert "warning: made for pages of 8192 bytes: rewritten for" in capsys.readouterr().err

@@ -133,7 +133,8 @@ def test_a_copy_beside_its_original(ghost: Path, first: str) -> None:
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
         f"ghostctl: {copy}: warning: has the UUID of {ghost}, which is active: it is a copy",
-        f"ghostctl: hint: ghostctl label -U random {copy}, while it is not active",
+        f"ghostctl: hint: ghostctl off {copy} && ghostctl label -U random {copy} && "
+        f"ghostctl on --backend zram {copy} --if-needed",
     ]
     (other,) = labelled() - before
     assert {area["name"]: area["ghost"] for area in status(ghost, copy)} == {

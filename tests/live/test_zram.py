@@ -84,7 +84,7 @@ def test_the_hint_names_it(ghost: Path) -> None:
         ghostctl("off", ghost)
         pytest.skip("this kernel has ghost swap")
     assert done.returncode == 5
-    assert "hint: --fallback zram activates it" in done.stderr
+    assert f"hint: ghostctl on '{ghost}' --fallback zram" in done.stderr
 
 
 def test_each_try_is_told(ghost: Path) -> None:
@@ -106,7 +106,7 @@ def test_each_try_is_told(ghost: Path) -> None:
     done = ghostctl("on", "--fallback", "xswap,ghostswap", ghost)
     assert done.returncode == 5
     assert f"{release}) has no ghost swap; this kernel ({release}) has no xswap; this" in done.stderr
-    assert "hint: --fallback zram activates it" in done.stderr
+    assert f"hint: ghostctl on --fallback xswap,ghostswap '{ghost}' --fallback zram" in done.stderr
 
 
 def test_where_no_swap_file_can_be(tmpfs: Path) -> None:
@@ -114,7 +114,8 @@ def test_where_no_swap_file_can_be(tmpfs: Path) -> None:
     done = ghostctl("on", path)
     assert done.returncode == 5
     assert "no kernel swaps to a file on tmpfs" in done.stderr
-    assert "put ghosts on ext4, xfs or btrfs; --fallback zram activates it" in done.stderr
+    hint = f"hint: ghostctl on {path} --fallback zram  # or: put ghosts on ext4, xfs or btrfs"
+    assert hint in done.stderr
     make_active(path)
     assert ghostctl("off", path).returncode == 0
 
@@ -467,9 +468,9 @@ def clear_named(text: str) -> None:
     """Removes the devices of ours that a message names as perhaps left over, as its hint says."""
     for name in made_here():
         if f"/dev/{name}: warning: may be left" in text and not is_active(f"/dev/{name}"):
-            hint = f"hint: if so: echo {name.removeprefix('zram')} > {CONTROL}/hot_remove"
+            hint = f"hint: echo {name.removeprefix('zram')} > {CONTROL}/hot_remove  # if so"
             assert hint in text
-            run("sh", "-c", hint.partition("if so: ")[2])
+            run("sh", "-c", hint.partition("hint: ")[2])
 
 
 def activate(ghost: Path) -> None:
@@ -517,7 +518,7 @@ def test_a_device_that_nothing_names(ghost: Path, capsys: pytest.CaptureFixture[
         activate(ghost)
         err = capsys.readouterr().err
         assert f"{device}: warning: may be left from a killed run: nothing on it says so" in err
-        assert f"ghostctl: hint: if so: echo {number} > {CONTROL}/hot_remove" in err
+        assert f"ghostctl: hint: echo {number} > {CONTROL}/hot_remove  # if so" in err
         assert "/dev/zram0: warning" not in err
         assert device.exists()
         # once is enough

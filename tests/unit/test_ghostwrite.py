@@ -279,7 +279,7 @@ def test_an_existing_file_is_refused(path: Path) -> None:
     for dry_run in (False, True):
         with pytest.raises(Error, match="exists: it is a text file") as caught:
             ghostwrite.create(str(path), Request(make()), dry_run=dry_run)
-        assert (caught.value.path, caught.value.hint) == (str(path), "--force replaces it")
+        assert (caught.value.path, caught.value.hint) == (str(path), f"mv -n {path} {path}.old")
     with pytest.raises(Error, match="exists: it is a text file"):
         ghostwrite.create(str(path), Request(make(), if_needed=True))
     assert path.read_bytes() == b"text\n"

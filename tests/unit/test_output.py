@@ -241,3 +241,21 @@ def test_a_path_is_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert output.objects(columns, ["gr\u00fcn"]) == [{"name": "/gr\u00f6\u00dfe", "label": "gr\u00fcn"}]
         assert output.table(columns, ["x", "longer"], headings=False)[0].endswith(" x")
     assert output.path_text("/\udcff") == "/\udcff"
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ((), "other"),
+        (("on", "/a b"), "ghostctl on '/a b' --force"),
+        (
+            ("-v", "--color", "on", "on", "-p", "7", "--", "-g"),
+            "ghostctl -v --color on on -p 7 --force -- -g",
+        ),
+        (("resize", "--cycle", "on"), "other"),
+        (("--color", "on"), "other"),
+    ],
+)
+def test_the_command_again(command: tuple[str, ...], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "command", command)
+    assert report.again("on", "--force", otherwise="other") == line

@@ -123,7 +123,7 @@ def _create(prio: int | None, before: dict[int, Area]) -> int:
             raise
         raise Refused(
             "zswap is off, and without it the kernel makes no xswap area",
-            hint="--enable-zswap turns it on",
+            hint=report.again("on", "--enable-zswap", otherwise="ghostctl zswap set enabled=yes"),
         ) from None
     # another program may have made one at the same moment: two of the same priority are as good as each other
     new = [
@@ -167,5 +167,5 @@ def _recover(change: rundir.Change) -> None:
         known = record is not None and record.instance == _instance(number)
         if before is not None and str(number) not in before and not known:
             report.warn(
-                area.name, "may be left from a killed run: nothing says so", f"if so: {_hint(number)}"
+                area.name, "may be left from a killed run: nothing says so", f"{_hint(number)}  # if so"
             )

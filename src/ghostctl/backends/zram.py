@@ -446,5 +446,5 @@ def _recover(change: rundir.Change) -> None:
             report.warn(
                 f"/dev/zram{number}",
                 "may be left from a killed run: nothing on it says so",
-                f"if so: {_hint(number)}",
+                f"{_hint(number)}  # if so",
             )

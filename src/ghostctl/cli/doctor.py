@@ -119,7 +119,8 @@ def _require_ghost(probed: bool | None) -> None:
         probed = backends.takes_files(active)
     if probed is None:
         raise Unsupported(
-            "it is unknown whether this kernel takes ghost files", hint="--probe finds out, as root"
+            "it is unknown whether this kernel takes ghost files",
+            hint=report.again("doctor", "--probe", otherwise="ghostctl doctor --probe"),
         )
     if not probed:
         raise Unsupported(f"this kernel ({kernel.release()}) has no ghost")

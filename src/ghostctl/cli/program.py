@@ -87,10 +87,10 @@ def program() -> None:
 
     \b
     First steps, as root:
-      ghostctl mkghost -s ram/2 /var/lib/ghost/swap0       declare an area, one page on disk
-      ghostctl on --fallback zram /var/lib/ghost/swap0     activate it, with zram where there are no ghosts
-      ghostctl status                                      what is active
-      ghostctl off /var/lib/ghost/swap0                    take it down; rm removes the file
+      ghostctl setup             choose, show, ask, and do it: now and at every boot
+      ghostctl status            what is active, what it stores and has room for
+      ghostctl usage             who has pages in it
+      ghostctl setup --undo      take it all back
     """
 
 
@@ -99,6 +99,7 @@ program.params += common_params()
 
 def run() -> int:
     """Runs the program on sys.argv; returns the exit status. Errors of standard output pass."""
+    report.command = tuple(sys.argv[1:])
     try:
         # not main(), which makes a broken pipe an exit status of its own
         with program.make_context("ghostctl", sys.argv[1:]) as ctx:
@@ -113,6 +114,8 @@ def run() -> int:
     except (Error, OSError) as error:
         report.error(error)
         return exit_status(error)
+    finally:
+        report.command = ()
     return result if isinstance(result, int) else FAILED if result else 0
 
 

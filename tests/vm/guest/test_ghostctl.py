@@ -122,7 +122,7 @@ def test_zswap_has_to_be_on() -> None:
     path = mkghost("g", "-s", "64M")
     done = ghostctl("on", path)
     if HAS_GHOSTS:
-        is_refused(done, 1, "zswap is off", "--enable-zswap", "/sys/module/zswap/parameters/enabled")
+        is_refused(done, 1, "zswap is off", f"ghostctl on {path} --enable-zswap")
         assert "zswap is off" in ghostctl("on", "--force", path).err
         assert len(swaps()) == 1
     else:

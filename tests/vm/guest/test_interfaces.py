@@ -132,7 +132,7 @@ def test_killed_between_any_two_steps(ghost: Path, backend: str) -> None:
         assert again.status in (0, 6), (kill_at, first, again)
         for swap in swaps():
             if f"{swap.path}: warning: may be left" in again.err:
-                hint = f"hint: if so: echo {swap.path.removeprefix('xswap')} > {XSWAP}/destroy"
+                hint = f"hint: echo {swap.path.removeprefix('xswap')} > {XSWAP}/destroy  # if so"
                 assert hint in again.err
         areas = swaps()
         assert len(areas) <= 2, (kill_at, first, again)
