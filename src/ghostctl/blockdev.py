@@ -162,7 +162,7 @@ def hardware(number: int, properties: Mapping[str, str], sysfs: str = "/sys") ->
         return Hardware("loop", backing)
     algorithms = _text(f"{directory}/comp_algorithm")
     if algorithms is not None:
-        # the one in use stands in brackets
+        # the one in use has brackets
         return Hardware("zram", algorithms.partition("[")[2].partition("]")[0] or name)
     is_partition = os.path.exists(f"{directory}/partition")
     disk = os.path.dirname(directory) if is_partition else directory

@@ -617,9 +617,9 @@ CHECKS = (
         "Declare no more than the pool may take: zswap's, or the zram device of the ghost. A page never "
         "takes more than a page of it, so the slots run out before the pool does, and the kernel goes on to "
         "the next area or ends a process in time. When the pool runs out first, pages keep their slots and "
-        "stay in memory: the machine stalls or kills for memory, with free swap in free(1). An ordinary "
-        "area of higher priority makes a larger ghost harmless. ghostctl plan says how much memory "
-        "compression leaves.",
+        "stay in memory: the machine stalls, or the OOM killer ends processes, with free swap in free(1). "
+        "An ordinary area of higher priority makes a larger ghost harmless. ghostctl plan says how much "
+        "memory compression leaves.",
     ),
     Check(
         "slots",

@@ -331,7 +331,8 @@ def kernel_log(message: str) -> None:
 
 def _say(line: str) -> None:
     try:
-        # None: closed, and the descriptor may be another file's; what were buffered would fail at exit again
+        # None when descriptor 2 was closed at start; it may belong to another file then.
+        # Unbuffered, so that nothing fails again at exit
         if sys.stderr is not None:
             os.write(2, line.encode())
     except OSError:

@@ -23,7 +23,7 @@ and the tag::
     1224    u32 page size in bytes
     1228    u32 flags, 0
     1232    u32 CRC-32 of the page, with UUID, label, magic and this field taken as zero
-    1236    on a device that stands in for a ghost (flag 1): path of the ghost, padded with NUL
+    1236    on a device made for a ghost (flag 1): path of the ghost, padded with NUL
 
 Everything that a relabel or a resize changes lies in the sector from `SECTOR`.
 """
@@ -46,7 +46,7 @@ ByteOrder = Literal["little", "big"]
 MAGIC = b"SWAPSPACE2"
 MAGIC_OLD = b"SWAP-SPACE"
 HIBERNATION_MAGICS = (b"S1SUSPEND\0", b"S2SUSPEND\0", b"ULSUSPEND\0", b"LINHIB0001")
-"""What stands in place of the magic while the area holds a hibernation image (kernel/power, uswsusp).
+"""What takes the place of the magic while the area holds a hibernation image (kernel/power, uswsusp).
 
 Where one ends in NUL that byte may be another: libblkid compares nine bytes of these.
 """
@@ -58,7 +58,7 @@ TAG_OFFSET = 1204
 TAG_VERSION = 1
 TAG_LENGTH = 32
 STANDS_IN = 1
-"""Tag flag: this is not the ghost but a device that stands in for it."""
+"""Tag flag: this is not the ghost but a device made for it."""
 SECTOR = slice(1024, 1536)
 """The 512 bytes with every field but bad pages and magic: a disk writes them at once or not at all."""
 
@@ -143,7 +143,7 @@ class Header(NamedTuple):
 
     @property
     def stands_in_for(self) -> str | None:
-        """On a device that stands in for a ghost, where that was, "" if not known; else None."""
+        """The path of the ghost that a device was made for, "" if not known; None on anything else."""
         if not self.has_tag or self.has_foreign_tag:
             return None
         if not self.tag.flags & STANDS_IN or self.tag.crc != crc(self):
@@ -261,7 +261,7 @@ def cut_label(label: bytes) -> bytes:
 
 
 def stand_in(ghost_header: Header, path: str) -> Header:
-    """The header of a device that stands in for the ghost `path`; a path too long for it is left out."""
+    """The header of a device made for the ghost `path`; a path too long for it is left out."""
     new = ghost(
         ghost_header.pages,
         ghost_header.page_size,

@@ -97,7 +97,7 @@ def locked(name: str, what: str) -> Iterator[None]:
 
 
 class Change:
-    """A change of the kernel that gives no name to what it will make.
+    """Something that the kernel is asked to make, when it does not say which name it gave it.
 
     The names that exist before it are noted in a file, and the note is removed once what was made can be
     told from the rest. A note that is found later means a process that was killed in between.
