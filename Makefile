@@ -16,7 +16,7 @@ generatordir = $(or $(shell pkg-config --variable=systemdsystemgeneratordir syst
 .PHONY: help demo test test-fast test-vm faults mutants lint bench against bench-vm man install uninstall venv clean
 
 help:
-	@echo 'make demo      make a ghost, look at it, activate it with what this kernel offers, take it down'
+	@echo 'make demo      ghostctl setup: what it would do here; in small done for real, shown, and taken back'
 	@echo 'make test      all tests that this machine can run'
 	@echo 'make test-fast those that take less than half a minute together'
 	@echo 'make test-vm   builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'

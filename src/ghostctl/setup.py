@@ -309,7 +309,7 @@ def _content(path: str) -> bytes | None:
 
 
 def _changes(found: _Found, asked: Asked, size: int, limit: int) -> list[str]:
-    """What its line has to say otherwise."""
+    """The options that its line must get or change."""
     said, now = found.declared, found.now
     assert said is not None
     words = []

@@ -103,7 +103,8 @@ class Zram(Backend):
             take_down(path)
             is_down = True
         finally:
-            # when a signal came in the moment in which the area went, too
+            # also after a signal during swapoff; looked at first, since another process may have removed the
+            # device and made one with its number
             try:
                 with rundir.change("zram"):
                     if number not in _active() and _read(number) is not None:

@@ -94,7 +94,7 @@ def paint(line: Line, cells: int | None, color: bool) -> str:
         text = report.escape(part.text)
         if cells is not None:
             whole, text = text, output.cut(text, cells)
-            # what is behind something that is cut is cut as well
+            # after a part that is cut, the rest of the line is left out
             cells = cells - output.width(text) if text == whole else 0
         shown.append(f"\x1b[{part.sgr}m{text}\x1b[m" if part.sgr and color and text else text)
     return "".join(shown)
