@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +29,14 @@ _ghostctl
 printf '%s\n' "${COMPREPLY[@]}"
 """
 
+# "$" after a tab stands for the end of the test
+_TYPED_IN_BASH = r"""
+PS1=ready
+source "$COMPLETIONS/ghostctl.bash"
+__finish() { printf '%s\n' "$READLINE_LINE" >"$LINE_AFTERWARDS"; exec true; }
+bind -x '"$": __finish'
+"""
+
 _ZSH = r"""
 PS1=
 fpath=($COMPLETIONS $fpath)
@@ -46,7 +55,8 @@ compadd() {
 }
 zle-line-init() {
   BUFFER=$LINE_TO_COMPLETE CURSOR=$#LINE_TO_COMPLETE
-  zle list-choices
+  zle $WIDGET_TO_RUN
+  print -r -- "$BUFFER" >$LINE_AFTERWARDS
   exit
 }
 zle -N zle-line-init
@@ -70,7 +80,7 @@ def bash(line: str, _home: Path, prefix: Sequence[str] = ()) -> set[str]:
     return set(filter(None, done.stdout.split("\n")))
 
 
-def zsh(line: str, home: Path, prefix: Sequence[str] = ()) -> set[str]:
+def zsh(line: str, home: Path, prefix: Sequence[str] = (), widget: str = "list-choices") -> set[str]:
     """As zsh completes it, on a terminal of its own."""
     (home / ".zshrc").write_text(_ZSH)
     offered = home / "offered"
@@ -81,11 +91,21 @@ def zsh(line: str, home: Path, prefix: Sequence[str] = ()) -> set[str]:
         "COMPLETIONS": str(FILES),
         "OFFERED": str(offered),
         "LINE_TO_COMPLETE": line,
+        "LINE_AFTERWARDS": str(home / "line"),
+        "WIDGET_TO_RUN": widget,
     }
+    screen = _on_terminal([*prefix, "zsh", "-o", "no_global_rcs", "-i"], environment)
+    assert b"_arguments:" not in screen, screen
+    assert b"not found" not in screen, screen
+    return set(filter(None, offered.read_text().split("\n")))
+
+
+def _on_terminal(command: Sequence[str], environment: Environment, typed: bytes = b"") -> bytes:
+    """What a shell shows on a terminal of its own; `typed` is for its first prompt, which is "ready"."""
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(
-            [*prefix, "zsh", "-o", "no_global_rcs", "-i"],
+            command,
             env=environment,
             stdin=theirs,
             stdout=theirs,
@@ -97,19 +117,20 @@ def zsh(line: str, home: Path, prefix: Sequence[str] = ()) -> set[str]:
         try:
             while data := os.read(ours, 65536):
                 screen += data
+                if typed and b"ready" in screen:
+                    os.write(ours, typed)
+                    typed = b""
         except OSError:
             pass  # EIO: it has ended
         process.wait(TIMEOUT)
     finally:
         os.close(ours)
-    assert b"_arguments:" not in screen, screen
-    assert b"not found" not in screen, screen
-    return set(filter(None, offered.read_text().split("\n")))
+    return screen
 
 
-def fish(line: str, home: Path, prefix: Sequence[str] = ()) -> set[str]:
+def fish(line: str, home: Path, prefix: Sequence[str] = (), how: str = "") -> set[str]:
     """As fish completes it."""
-    command = 'source $argv[1]; complete -C "$argv[2]"'
+    command = f'source $argv[1]; complete {how} -C "$argv[2]"'
     done = subprocess.run(
         [*prefix, "fish", "--no-config", "-c", command, str(FILES / "ghostctl.fish"), line],
         env={**_environment(), "HOME": str(home)},
@@ -123,3 +144,33 @@ def fish(line: str, home: Path, prefix: Sequence[str] = ()) -> set[str]:
 
 
 SHELLS: dict[str, Callable[..., set[str]]] = {"bash": bash, "zsh": zsh, "fish": fish}
+
+
+def _tab_bash(line: str, home: Path, prefix: Sequence[str]) -> str:
+    (home / "bashrc").write_text(_TYPED_IN_BASH)
+    environment = {**_environment(), "COMPLETIONS": str(FILES), "LINE_AFTERWARDS": str(home / "line")}
+    command = [*prefix, "bash", "--noprofile", "--rcfile", str(home / "bashrc"), "-i"]
+    _on_terminal(command, environment, f"{line}\t$".encode())
+    return (home / "line").read_text()
+
+
+def _tab_zsh(line: str, home: Path, prefix: Sequence[str]) -> str:
+    zsh(line, home, prefix, "complete-word")
+    return (home / "line").read_text()
+
+
+def _tab_fish(line: str, home: Path, prefix: Sequence[str]) -> str:
+    (word,) = fish(line, home, prefix, "--escape")
+    return word
+
+
+_TAB: dict[str, Callable[[str, Path, Sequence[str]], str]] = {
+    "bash": _tab_bash,
+    "zsh": _tab_zsh,
+    "fish": _tab_fish,
+}
+
+
+def tab(shell: str, line: str, home: Path, prefix: Sequence[str] = ()) -> str:
+    """The last word, as a command gets it, after this line and a tab; there must be one candidate."""
+    return shlex.split(_TAB[shell](line, home, prefix))[-1]

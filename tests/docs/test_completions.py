@@ -10,7 +10,7 @@ import click
 import pytest
 from command_tree import COMMON, TREE, options, subcommands
 from machine import ghostctl, require, with_swaps
-from shells import SHELLS
+from shells import SHELLS, tab
 
 from ghostctl import backends, doctor, fstab, sizes
 from ghostctl.cli import status, usage
@@ -255,11 +255,17 @@ def test_compressors(complete: Complete, system: tuple[str, ...], line: str, loa
 
 
 def test_compressors_in_modules(complete: Complete, system: tuple[str, ...]) -> None:
-    if not Path("/lib/modules").is_dir():
-        pytest.skip("no /lib/modules to put a kernel's in")
     alias = r"alias crypto-zstd zstd\nalias crypto-lz4-generic lz4\nalias crypto-aes aes_generic\n"
-    made = f'd=/lib/modules/$(uname -r); mkdir $d; printf "{alias}" >$d/modules.alias; exec "$@"'
-    offered = complete("ghostctl zswap set compressor=", (*system, "sh", "-c", made, ""))
+    made = f"""
+        mkdir -p "$0/lib/modules/$(uname -r)"
+        printf "{alias}" >"$0/lib/modules/$(uname -r)/modules.alias"
+        if [ -d /lib/modules ]; then
+            mount --bind "$0/lib/modules" /lib/modules
+        else
+            mount -t overlay -o "lowerdir=$0/lib:/usr/lib" none /usr/lib
+        fi && exec "$@"
+    """
+    offered = complete("ghostctl zswap set compressor=", (*system, "sh", "-c", made, system[-1]))
     assert offered == {"lzo", "842", "zstd"}
 
 
@@ -299,3 +305,15 @@ def test_the_ghost_of_an_area_with_another_name(complete: Complete, tmp_path: Pa
     for command in ("off", "status"):
         prefix = (*with_swaps(tmp_path / "swaps", "/dev/zram7 partition 4 0 -3"), *path)
         assert {"/dev/zram7", "/g h"} <= complete(f"ghostctl {command} ", prefix)
+
+
+@pytest.mark.parametrize("typed", ["/a", "/a\\ ", "'/a ", '"/a '])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_blanks_survive_a_tab(
+    shell: str, home: Path, system: tuple[str, ...], typed: str, tmp_path: Path
+) -> None:
+    require(shell)
+    assert tab(shell, f"ghostctl fstab remove {typed}", home, system) == "/a b"
+    (tmp_path / "lib/ghost/h i").rename(tmp_path / "lib/ghost/a a")
+    ghost = typed.replace("/a", "/var/lib/ghost/a")
+    assert tab(shell, f"ghostctl on {ghost}", home, system) == "/var/lib/ghost/a a"
