@@ -111,15 +111,20 @@ def _warn_other(file: File, found: Active, request: Request) -> None:
     prio = request.options.prio
     if prio is None or prio < 0 or prio == found.area.prio:
         return
-    from . import capacity
-
-    held = next(iter(capacity.held([found], zswap.read_or_unknown())), None)
-    again = [f"ghostctl off {quote(file.path)}", f"ghostctl on -p {prio} {quote(file.path)}"]
     report.warn(
         file.path,
         f"is active already, with priority {found.area.prio}, not {prio}",
-        " && ".join(again if held is None else capacity.again(held, file.path, prio, None, None)),
+        _with_priority(file.path, found, prio),
     )
+
+
+def _with_priority(path: str, found: Active, prio: int) -> str:
+    """The commands that give an active area another priority, for a hint."""
+    from . import capacity
+
+    held = next(iter(capacity.held([found], zswap.read_or_unknown())), None)
+    again = [f"ghostctl off {quote(path)}", f"ghostctl on -p {prio} {quote(path)}"]
+    return " && ".join(again if held is None else capacity.again(held, path, prio, None, None))
 
 
 def _warn_twin(file: File, actives: Sequence[Active]) -> None:
@@ -378,11 +383,11 @@ def warn_automatic_priority(path: str, request: Request, fstab_path: str) -> Non
     ]
     if not others or not own.area.is_ghost:
         return
-    hint = "-p gives it a priority"
+    higher = capacity.priority_above(one.area for one in actives if one.area != own.area)
+    hint = _with_priority(path, own, higher)
     if any(fstab.is_for(line, path) for line in lines):
         from .fstabedit import set_command
 
-        higher = capacity.priority_above(one.area for one in actives if one.area != own.area)
         hint = set_command(path, [f"pri={higher}"], fstab_path)
     report.warn(
         path,

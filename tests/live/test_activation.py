@@ -285,7 +285,8 @@ def test_a_priority_of_the_kernels_choice(
         "/a none swap sw\n/b none swap nofail\n/c none swap pri=1\n/d none swap sw\n/e none swap noauto\n"
     )
     words = "warning: has no priority: the kernel may use it before, or in turn with, /a, /b\n"
-    assert said(others) == (f"ghostctl: {file.path}: {words}ghostctl: hint: -p gives it a priority\n")
+    commands = f"ghostctl off {file.path} && ghostctl on --backend xswap -p 8 {file.path}"
+    assert said(others) == f"ghostctl: {file.path}: {words}ghostctl: hint: {commands}\n"
     hint = f"hint: ghostctl fstab set -T {path} {file.path} pri=8\n"
     assert said(f"{others}{file.path} none swap x-ghost.zswap\n").endswith(hint)
     assert said(others, Request(backends.Options(prio=3))) == ""
