@@ -36,6 +36,12 @@ function __ghostctl_active
     end
 end
 
+# there are active areas that go on with what is typed
+function __ghostctl_is_active
+    set -l typed (string unescape -- (commandline -ct); or commandline -ct)
+    __ghostctl_active | string match -rq -- '^'(string escape --style=regex -- "$typed")
+end
+
 # the files that active areas were made for: zram and others have names of their own
 function __ghostctl_active_ghosts
     ghostctl status --raw --noheadings -o GHOST 2>/dev/null | string match -v '' | while read -l name
@@ -188,8 +194,12 @@ for command in inspect verify on off status
     complete -c ghostctl -n "__ghostctl_in $command" -s U -l uuid -x -a '(__ghostctl_tags uuid)' \
         -d 'The area with this UUID'
 end
-for command in inspect verify label on off status
+for command in inspect verify label on
     complete -c ghostctl -n "__ghostctl_in $command" -F -a '(__ghostctl_tagged)'
+end
+for command in off status
+    complete -c ghostctl -n "__ghostctl_in $command" -a '(__ghostctl_tagged)'
+    complete -c ghostctl -n "__ghostctl_in $command; and not __ghostctl_is_active" -F
 end
 for command in off status
     complete -c ghostctl -n "__ghostctl_in $command" -a '(__ghostctl_active; __ghostctl_active_ghosts)'

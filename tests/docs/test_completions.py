@@ -177,8 +177,10 @@ def active(tmp_path: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize("command", ["off", "status"])
 def test_active_areas(complete: Complete, active: tuple[str, ...], command: str, tmp_path: Path) -> None:
     ghost = f"{tmp_path}/gh ost"
-    assert {ghost, "/dev/sda9", "xswap0"} <= complete(f"ghostctl {command} ", active)
+    assert complete(f"ghostctl {command} ", active) == {ghost, "/dev/sda9", "xswap0"}
     assert complete(f"ghostctl {command} xs", active) == {"xswap0"}
+    (tmp_path / "other").touch()
+    assert {Path(word).name for word in complete(f"ghostctl {command} {tmp_path}/o", active)} == {"other"}
 
 
 @pytest.mark.parametrize("command", ["on", "off", "status", "inspect", "verify"])
