@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from machine import GHOSTCTL, TIMEOUT, ghostctl, is_active, require, swap_file, swapoff_below
+from machine import GHOSTCTL, ghostctl, is_active, require, swap_file, swapoff_below
+from stepwise import TIMEOUT
 from zramdevices import LABEL, ON, PAGE, SIZE, make_active, make_ghost, off, remove_device
 
 import ghostctl as package
@@ -44,7 +45,7 @@ ELSEWHERE = {
     "activation:_zswap_for": KERNEL,
     "activation:_warn_order": PASSED_ON,
     "activation:_warn_order#2": "tests/unit/test_capacity.py",
-    "activation:warn_automatic_priority": HOST,
+    "activation:warn_automatic_priority": KERNEL,
     "backends/ghostswap:Ghostswap.activate": KERNEL,
     "backends/xswap:_create": KERNEL,
     "backends/xswap:_undo": KERNEL,
