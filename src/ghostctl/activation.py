@@ -299,7 +299,9 @@ def _check_slot_memory(file: File, have: Header, backend: backends.Backend, forc
         return
     text = f"{declares} take about {size} of kernel memory or more, {available} are available"
     if not force:
-        raise NoMemory(text, path=file.path, hint=f"ghostctl resize {quote(file.path)} SIZE, or --force")
+        path = quote(file.path)
+        forced = report.again("on", "--force", otherwise=f"ghostctl on --force {path}")
+        raise NoMemory(text, path=file.path, hint=f"ghostctl resize {path} SIZE  # or: {forced}")
     report.warn(file.path, text)
 
 

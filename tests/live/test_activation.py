@@ -326,7 +326,8 @@ def test_memory_for_the_slots(
     else:
         with pytest.raises(errors.NoMemory, match=r"its slots take about 19\.3 KiB") as caught:
             activation._check_slot_memory(file, have, zram, False)
-        assert caught.value.hint == f"ghostctl resize {file.path} SIZE, or --force"
+        path = file.path
+        assert caught.value.hint == f"ghostctl resize {path} SIZE  # or: ghostctl on --force {path}"
         activation._check_slot_memory(file, have, zram, True)
         assert f"{words} about 19.3 KiB" in capsys.readouterr().err
     # the symbols are read only where they decide
