@@ -82,7 +82,6 @@ ELSEWHERE = {
     "deactivation:_ran_out": PRESSURE,
     "deactivation:_check_room": PRESSURE,
     "deactivation:_check_cgroups": "tests/live/test_off.py, tests/unit/test_deactivation.py",
-    "declared:warn_stale": HOST,
     "fstabedit:parse_change": VALUES,
     "fstabedit:parse_change#2": VALUES,
     "fstabedit:parse_change#3": VALUES,
@@ -148,18 +147,18 @@ def sites() -> Iterator[str]:
             yield name if count[name] == 1 else f"{name}#{count[name]}"
 
 
-def hinted(*args: str | Path, status: int = 1) -> str:
+def hinted(*args: str | Path, status: int = 1, prefix: tuple[str | Path, ...] = ()) -> str:
     """The only hint of a command, which ends with this status."""
-    done = ghostctl(*args)
+    done = ghostctl(*args, prefix=prefix)
     assert done.returncode == status, done
     (hint,) = (line.partition("hint: ")[2] for line in done.stderr.splitlines() if ": hint: " in line)
     return hint
 
 
-def paste(hint: str, status: int = 0) -> str:
+def paste(hint: str, status: int = 0, prefix: tuple[str | Path, ...] = ()) -> str:
     """Runs it in a shell; returns what it prints."""
     done = subprocess.run(
-        ["sh", "-c", hint],
+        [*prefix, "sh", "-c", hint],
         env={**os.environ, "PATH": f"{GHOSTCTL.parent}:{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -169,6 +168,11 @@ def paste(hint: str, status: int = 0) -> str:
     )
     assert done.returncode == status, f"{hint}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
+
+
+def in_place_of(path: str, directory: Path) -> tuple[str | Path, ...]:
+    """What to put before a command that is to find this directory there, and not the machine's."""
+    return ("unshare", "-m", "sh", "-ec", f'mount --bind "$0" {path}; exec "$@"', directory)
 
 
 @runs("activation:activate")
@@ -299,6 +303,39 @@ def _another_line(directory: Path) -> None:
     paste(hinted(*words, "-s", "2M", ghost, status=6))
     done = ghostctl(*words, "-s", "2M", ghost)
     assert (done.returncode, fstab.read_text().count("size=2M")) == (0, 1)
+
+
+@runs("declared:warn_stale")
+def _line_of_the_machine(directory: Path) -> None:
+    require("mount")
+    ghost, etc = make_ghost(directory / "ghost"), directory / "etc"
+    etc.mkdir()
+    word = str(ghost).replace(" ", "\\040")
+    (etc / "fstab").write_text(f"{word} none swap nofail,pri=1,x-ghost.size=1M 0 0\n")
+    there = in_place_of("/etc", etc)
+    paste(hinted("label", "-L", LABEL, ghost, status=0, prefix=there), prefix=there)
+    assert f"x-ghost.size={SIZE}" in (etc / "fstab").read_text()
+
+
+def _record(directory: Path, text: str) -> None:
+    require("mount")
+    record = directory / "ghostctl" / "setup.json"
+    record.parent.mkdir()
+    record.write_text(text)
+    there = in_place_of("/var/lib", directory)
+    paste(hinted("setup", "--undo", "--yes", prefix=there), prefix=there)
+    assert not record.exists()
+    assert "setup.json" not in ghostctl("setup", "--undo", "--yes", prefix=there).stderr
+
+
+@runs("setupsteps:read")
+def _record_of_another_version(directory: Path) -> None:
+    _record(directory, '{"version": 99, "steps": []}')
+
+
+@runs("setupsteps:read#2")
+def _broken_record(directory: Path) -> None:
+    _record(directory, "{")
 
 
 @runs("setup:_look")
