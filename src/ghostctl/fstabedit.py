@@ -254,15 +254,17 @@ def take_back(fstab_path: str, raw: bytes, before: bytes | None) -> bool:
     """
 
     def change(data: bytes) -> bytes:
-        if data.count(raw) <= (before or b"").count(raw):
+        lines = [line.raw for line in fstab.parse(data)]
+        if lines.count(raw) <= [line.raw for line in fstab.parse(before or b"")].count(raw):
             return data
-        head, _, tail = data.rpartition(raw)
+        del lines[len(lines) - 1 - lines[::-1].index(raw)]
+        rest = b"".join(lines)
         # the last line got an ending for it
-        return before if before is not None and head + tail == before + b"\n" else head + tail
+        return before if before is not None and rest == before + b"\n" else rest
 
     changed = atomic.edit(fstab_path, change)
     if changed and before is None and not os.path.getsize(fstab_path):
-        os.unlink(fstab_path)
+        atomic.remove(os.path.realpath(fstab_path))
     return changed
 
 

@@ -8,6 +8,7 @@ much memory that leaves free, and no more.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -108,12 +109,26 @@ def look(
         path = str(own.ghost) if own is not None else _declared_in_fstab(root, fstab_path) or usual
     declared = _size(path, root)
     if declared == 0 and own is None:
-        raise NotAGhost(
-            "is in the way of the ghost and is none", path=path, hint=f"mv -n {quote(path)} ELSEWHERE"
-        )
+        raise _in_the_way(os.path.join(root, path.lstrip("/")), path, actives)
     others = tuple(one for one in inside if own is None or one.area != own.area)
     ordinary = tuple(capacity.ordinary(actives, inside))
     return Now(kernel.read_memory(root), state, path, declared, own, others, ordinary, _fallback(state))
+
+
+def _in_the_way(real: str, path: str, actives: Sequence[Active]) -> Error:
+    """Why the ghost cannot be there, and what to do."""
+    from . import areas, ghostfile
+
+    st = os.lstat(real)
+    if not stat.S_ISREG(st.st_mode):
+        return NotAGhost(f"is {ghostfile.kind_of(st.st_mode)}, not a ghost", path=path)
+    with ghostfile.look(real) as file:
+        if found := areas.active(file, actives):
+            return areas.busy(file, found)
+        what = file.describe()
+    return NotAGhost(
+        f"is in the way of the ghost: it is {what}", path=path, hint=f"mv -n {quote(path)} ELSEWHERE"
+    )
 
 
 def _declared_in_fstab(root: str, fstab_path: str) -> str | None:

@@ -8,7 +8,7 @@ stays as it is unless the command line asks for something else.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,16 +23,17 @@ from . import (
     installation,
     kernel,
     labels,
+    lookup,
     plan,
     setupsteps,
     sizes,
     zswap,
 )
 from .areas import Active
-from .errors import Error, NoMemory, NotFound, Unsupported
+from .errors import Denied, Error, NoMemory, NotFound, Unsupported
 from .fstab import Declaration
 from .report import describe, quote, trace
-from .setupsteps import Manner, Step
+from .setupsteps import Manner, Noted, Step
 from .sizes import human
 from .swaps import Area, zram_number
 
@@ -83,6 +84,8 @@ class _Found(NamedTuple):
     line: fstab.Line | None
     declared: Declaration | None
     """What the line says."""
+    noted: list[Noted]
+    """What setup has done before."""
 
 
 def find(asked: Asked) -> Goal:
@@ -94,7 +97,7 @@ def find(asked: Asked) -> Goal:
     area = now.own and now.own.area
     prio = _priority(found, asked)
     steps: list[Step] = [
-        *_zswap(now, percent, found.actives, asked),
+        *_zswap(found, asked, percent, size),
         *_ghost(found, size),
         *_area(found, asked, prio, limit),
     ]
@@ -120,9 +123,21 @@ def _look(asked: Asked) -> _Found:
         raise NotFound(
             "is active, but the file is not there", path=now.path, hint=f"ghostctl off {quote(now.path)}"
         )
+    directory = os.path.dirname(now.path)
+    if directory != lookup.GHOST_DIRECTORY and not os.path.isdir(directory):
+        raise NotFound("no such directory", path=directory, hint=f"mkdir -p {quote(directory)}")
     line = _line_of(now.path, asked.fstab_path)
     said = None if line is None else declared.read(line, asked.fstab_path)
-    return _Found(now, actives, line, said)
+    return _Found(now, actives, line, said, _noted())
+
+
+def _noted() -> list[Noted]:
+    try:
+        return setupsteps.read()
+    except PermissionError as error:
+        # of the dry run of a user
+        trace(describe(error))
+        return []
 
 
 def _first(fallback: tuple[str, ...]) -> str:
@@ -204,13 +219,13 @@ def _priority(found: _Found, asked: Asked) -> int:
     return plan.priority(now.own and now.own.area, [*now.ordinary, *(one.area for one in now.others)])
 
 
-def _zswap(now: plan.Now, percent: int | None, actives: list[Active], asked: Asked) -> Iterator[Step]:
-    state = now.state
+def _zswap(found: _Found, asked: Asked, percent: int | None, size: int) -> Iterator[Step]:
+    now, state = found.now, found.now.state
     if state is None:
         return
     values = {}
     if now.is_zram:
-        if state.enabled and not _uses_zswap(now, actives):
+        if state.enabled and not _uses_zswap(now, found.actives):
             # what zswap takes never comes to zram
             values["enabled"] = "N"
     else:
@@ -218,15 +233,55 @@ def _zswap(now: plan.Now, percent: int | None, actives: list[Active], asked: Ask
             values["enabled"] = "Y"
         if percent is not None:
             values["max_pool_percent"] = str(percent)
-    if not values:
+    stays = _unpersisted(now, size, values, found.noted, asked)
+    if not values and not stays:
         return
-    have = zswap.read_parameters()
-    old = {name: have[name] for name in values if name in have}
-    if len(old) < len(values):
-        raise Error("its parameters cannot be read", path=f"/{zswap.PARAMETERS}")
-    persisted = zswap.read_persistent() if asked.boot else {}
-    before = {name: persisted.get(name) for name in values} if asked.boot else None
-    yield setupsteps.Zswap(old, values, before)
+    old = setupsteps.read_zswap([*values, *stays])
+    before = {name: _persisted().get(name) for name in old} if asked.boot else None
+    yield setupsteps.Zswap(old, {**values, **stays}, before)
+
+
+def _unpersisted(
+    now: plan.Now, size: int, values: Mapping[str, str], noted: Sequence[Noted], asked: Asked
+) -> dict[str, str]:
+    """Parameters that the ghost needs, and that are right now but not set for the next boots."""
+    if not asked.boot:
+        return {}
+    wanted: dict[str, str] = {}
+    for entry in noted:
+        if isinstance(entry.step, setupsteps.Zswap):
+            wanted |= entry.step.new
+    percent = now.state.max_pool_percent if now.state is not None else None
+    if not now.is_zram and percent is not None:
+        usual = zswap.pool_limit(zswap.USUAL_POOL_PERCENT, now.memory)
+        if size + now.promised > usual:
+            wanted["max_pool_percent"] = str(percent)
+    running, persisted = zswap.read_parameters(), _persisted() if wanted else {}
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name not in values and running.get(name) == value and persisted.get(name) != value
+        if not _is_on_command_line(name, value)
+    }
+
+
+def _persisted() -> dict[str, str]:
+    try:
+        return zswap.read_persistent()
+    except Error as error:
+        hint = f"mv {error.path} {error.path}.old, or --no-boot"
+        raise Error(error.what, path=error.path, hint=hint) from None
+
+
+def _is_on_command_line(name: str, value: str) -> bool:
+    """Whether the kernel was booted with a parameter of zswap that it may be booted with again."""
+    try:
+        with open("/proc/cmdline", encoding="ascii", errors="replace") as file:
+            words = file.read().split()
+    except OSError as error:
+        trace(describe(error))
+        return False
+    return f"zswap.{name}={value}" in words
 
 
 def _uses_zswap(now: plan.Now, actives: list[Active]) -> bool:
@@ -335,11 +390,14 @@ def _why(now: plan.Now, backend: str) -> str:
 
 def _notes(found: _Found, asked: Asked, size: int, prio: int) -> Iterator[str]:
     now = found.now
-    if asked.size is None and (now.declared is not None or _declared_size(found) is not None):
+    if asked.size is None and now.declared == size:
         yield from _kept_size(now, size)
+    said = found.declared.priority if found.declared is not None else None
+    if now.own is not None and asked.priority is None and said not in (None, -1, prio):
+        yield f"its line in {asked.fstab_path} has priority {said}, which the next boot gives it"
     for one in found.actives:
         if now.own is None or one.area != now.own.area:
-            yield f"{one.area.name} ({_kind(one)}) stays: {_order(one.area, prio)}"
+            yield f"{one.ghost or one.area.name} ({_kind(one)}) stays: {_order(one.area, prio)}"
     if found.declared is not None and found.declared.noauto:
         yield f"its line in {asked.fstab_path} has noauto: boots do not activate it"
     if now.is_zram and now.state is not None and now.state.enabled and _uses_zswap(now, found.actives):
@@ -352,8 +410,8 @@ def _kept_size(now: plan.Now, size: int) -> Iterator[str]:
     except Error as error:
         trace(describe(error))
         return
-    if planned != size:
-        have, better = human(size, " ", "iB"), human(planned, " ", "iB")
+    have, better = human(size, " ", "iB"), human(planned, " ", "iB")
+    if have != better:
         yield (
             f"{now.path} declares {have}, which stays; plan proposes {better}: --size {plan.written(planned)}"
         )
@@ -374,12 +432,15 @@ def _order(area: Area, prio: int) -> str:
     return f"it is used {'before' if area.prio > prio else 'after'} the ghost"
 
 
-def made(path: str | None) -> list[setupsteps.Noted]:
+def made(path: str | None) -> list[Noted]:
     """The steps of the record, in the order to take them back in; of a `path`, those for this ghost.
 
     With its last ghost the rest goes, too. Raises `NotFound` for another path, `Error` and `OSError`.
     """
-    entries = setupsteps.in_order(setupsteps.read())
+    try:
+        entries = setupsteps.in_order(setupsteps.read())
+    except PermissionError:
+        raise Denied("only root can tell what setup has made", path=setupsteps.PATH) from None
     if path is None:
         return entries
     real = fstab.real_path(fstab.simplify(os.path.abspath(path)))

@@ -7,12 +7,14 @@ Whether it came to its end is noted, too; taking back one that did not is no fai
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, NamedTuple
+from types import UnionType
+from typing import Any, ClassVar, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from . import (
     activation,
@@ -32,7 +34,7 @@ from . import (
     zswap,
 )
 from . import resize as resizing
-from .errors import Error, NotFound
+from .errors import Error, NotAGhost, NotFound
 from .report import describe
 from .resize import TakeDown
 from .sizes import human
@@ -40,6 +42,8 @@ from .sizes import human
 PATH = "/var/lib/ghostctl/setup.json"
 
 _VERSION = 1
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,11 @@ class Step:
         """Makes the change. Raises `Error` and `OSError`."""
         raise NotImplementedError
 
-    def undo(self, take_down: TakeDown, /, *, is_done: bool) -> None:
-        """Takes it back as far as it has come: with `is_done` to its end. Raises `Error` and `OSError`."""
+    def undo(self, take_down: TakeDown, /, *, is_done: bool) -> bool:
+        """Takes it back as far as it has come, with `is_done` to its end; false for what is left alone.
+
+        What that is, and why, is said. Raises `Error` and `OSError`.
+        """
         raise NotImplementedError
 
     def what(self) -> str:
@@ -86,15 +93,22 @@ class Zswap(Step):
             if self.persisted is not None:
                 zswap.persist(self.new)
 
-    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> None:
+    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> bool:
         del is_done
-        if self.persisted is not None:
+        now = read_zswap(self.new)
+        left = [name for name, value in now.items() if value not in (self.new[name], self.old[name])]
+        for name in left:
+            report.warn(None, f"{name} of zswap is {now[name]} by now, not {self.new[name]}: left alone")
+        zswap.apply({name: self.old[name] for name, value in self.new.items() if now[name] == value})
+        if self.persisted is None:
+            return not left
+        try:
             zswap.withdraw(self.new, self.persisted)
-        now = zswap.read_parameters()
-        for name, value in now.items():
-            if name in self.new and value not in (self.new[name], self.old[name]):
-                report.warn(None, f"{name} of zswap is {value} by now, not {self.new[name]}: left alone")
-        zswap.apply({name: self.old[name] for name, value in self.new.items() if now.get(name) == value})
+        except Error as error:
+            # somebody else's file
+            report.warn(error.path, error.what)
+            return False
+        return not left
 
     def what(self) -> str:
         when = "" if self.persisted is None else ", now and in the next boots"
@@ -104,6 +118,15 @@ class Zswap(Step):
         return f"zswap: {zswap_words(self.old, self.new)}"
 
 
+def read_zswap(names: Iterable[str]) -> dict[str, str]:
+    """These parameters of zswap. Raises `Error` when they cannot be read."""
+    have = zswap.read_parameters()
+    values = {name: have[name] for name in names if name in have}
+    if any(name not in have for name in names):
+        raise Error("the parameters cannot be read", path=f"/{zswap.PARAMETERS}")
+    return values
+
+
 def zswap_words(values: dict[str, str], before: dict[str, str]) -> str:
     """Parameters of zswap in words for people."""
     words = []
@@ -111,7 +134,7 @@ def zswap_words(values: dict[str, str], before: dict[str, str]) -> str:
         if name == "enabled":
             words.append("on" if value == "Y" else "off")
         else:
-            words.append(f"{name} {value} (was {before[name]})")
+            words.append(f"{name} {value}" + (f" (was {before[name]})" if before[name] != value else ""))
     return ", ".join(words)
 
 
@@ -136,17 +159,20 @@ class Ghost(Step):
         new = header.ghost(pages, page_size, uuid=uuid, label=label)
         ghostwrite.create(self.path, ghostwrite.Request(new))
 
-    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> None:
+    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> bool:
         del is_done
         with suppress(FileNotFoundError), ghostfile.look(self.path) as file:
-            if not file.is_ghost or file.header is None or file.header.uuid_text != self.uuid:
+            have = file.header if file.is_ghost else None
+            # one that a boot has made anew has another UUID
+            if have is None or (have.uuid_text != self.uuid and have.size != self.size):
                 report.warn(self.path, "is not the ghost that was made: left alone")
-                return
+                return False
             areas.refuse_active(file)
             atomic.remove(self.path)
         if not self.had_directory:
             with suppress(OSError):
                 os.rmdir(os.path.dirname(self.path))
+        return True
 
     def what(self) -> str:
         return f"make the ghost {self.path}, {human(self.size, ' ', 'iB')}"
@@ -168,12 +194,14 @@ class Resize(Step):
     def do(self, take_down: TakeDown, /) -> None:
         self._resize(self.new, take_down)
 
-    def undo(self, take_down: TakeDown, /, *, is_done: bool) -> None:
+    def undo(self, take_down: TakeDown, /, *, is_done: bool) -> bool:
         del is_done
         try:
             self._resize(self.old, take_down)
         except FileNotFoundError:
             report.warn(self.path, "is not there any more, and gets back no size")
+            return False
+        return True
 
     def _resize(self, size: int, take_down: TakeDown) -> None:
         with ghostfile.look(self.path, write=True) as file:
@@ -230,11 +258,12 @@ class Area(Step):
             self._take_down(take_down)
         activation.activate(self.path, self.new.request())
 
-    def undo(self, take_down: TakeDown, /, *, is_done: bool) -> None:
+    def undo(self, take_down: TakeDown, /, *, is_done: bool) -> bool:
         was_active = self._take_down(take_down)
         # what somebody else has taken down stays so
         if self.old is not None and (was_active or not is_done):
             activation.activate(self.path, self.old.request())
+        return self.old is None or was_active or not is_done
 
     def _take_down(self, take_down: TakeDown) -> bool:
         actives = areas.read()
@@ -278,23 +307,27 @@ class Line(Step):
         elif not fstabedit.replace(self.fstab_path, os.fsencode(self.old), os.fsencode(self.new)):
             raise Error(f"its line in {self.fstab_path} has just been changed: try again", path=self.path)
 
-    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> None:
+    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> bool:
         new = os.fsencode(self.new)
         try:
-            data = b"".join(line.raw for line in fstab.read(self.fstab_path))
+            lines = [line.raw for line in fstab.read(self.fstab_path)]
         except FileNotFoundError:
-            return
+            return True
         if self.old is not None:
             if not fstabedit.replace(self.fstab_path, new, os.fsencode(self.old)) and is_done:
                 report.warn(self.path, f"its line in {self.fstab_path} has been changed since: left alone")
-        elif new in data:
-            head, _, tail = data.rpartition(new)
-            before = (head + tail).removesuffix(b"\n") if self.was_open and not tail else head + tail
+                return False
+        elif new in lines:
+            at = len(lines) - 1 - lines[::-1].index(new)
+            before = b"".join(lines[:at] + lines[at + 1 :])
+            if self.was_open and at == len(lines) - 1:
+                before = before.removesuffix(b"\n")
             fstabedit.take_back(self.fstab_path, new, None if self.was_missing and not before else before)
         elif is_done:
             # edited since, but without the ghost of no use
-            with suppress(NotFound):
+            with suppress(NotFound, NotAGhost):
                 fstabedit.remove(self.fstab_path, self.path)
+        return True
 
     def what(self) -> str:
         verb = "add to" if self.old is None else "change in"
@@ -317,10 +350,11 @@ class Generator(Step):
     def do(self, _take_down: TakeDown, /) -> None:
         installation.install(self.directory)
 
-    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> None:
+    def undo(self, _take_down: TakeDown, /, *, is_done: bool) -> bool:
         del is_done
         with suppress(FileNotFoundError):
             installation.remove(self.directory)
+        return True
 
     def what(self) -> str:
         return f"install {self.directory}/{installation.NAME}, which makes a missing ghost in boots"
@@ -329,9 +363,7 @@ class Generator(Step):
         return f"remove {self.directory}/{installation.NAME}"
 
 
-_KINDS: dict[str, Callable[..., Step]] = {
-    kind.id: kind for kind in (Zswap, Ghost, Resize, Area, Line, Generator)
-}
+_KINDS: dict[str, type[Step]] = {kind.id: kind for kind in (Zswap, Ghost, Resize, Area, Line, Generator)}
 
 
 class Noted(NamedTuple):
@@ -351,23 +383,39 @@ def read() -> list[Noted]:
             data = file.read()
     except FileNotFoundError:
         return []
+    hint = f"mv {PATH} {PATH}.old"
     try:
         document = json.loads(data)
         version = document["version"]
         if version != _VERSION:
-            raise Error(f"is of version {version}, which this ghostctl does not know", path=PATH)
+            raise Error(f"is of version {version}, which this ghostctl does not know", path=PATH, hint=hint)
         return [
             Noted(_decode(entry["step"], entry["values"]), bool(entry["done"])) for entry in document["steps"]
         ]
     except (ValueError, KeyError, TypeError):
-        raise Error("cannot be understood: what setup has made is not known", path=PATH) from None
+        raise Error("cannot be understood: what setup has made is not known", path=PATH, hint=hint) from None
 
 
 def _decode(kind: str, values: dict[str, Any]) -> Step:
     if kind == Area.id:
         for key in ("new", "old"):
-            values[key] = values[key] and Manner(**values[key])
-    return _KINDS[kind](**values)
+            values[key] = None if values[key] is None else _checked(Manner, values[key])
+    return _checked(_KINDS[kind], values)
+
+
+def _checked(kind: type[Made], values: dict[str, Any]) -> Made:
+    """A record of this kind. Raises `TypeError` for values that it cannot have."""
+    for name, hint in get_type_hints(kind).items():
+        if name in values and not _is(values[name], hint):
+            raise TypeError(name)
+    return kind(**values)
+
+
+def _is(value: object, hint: Any) -> bool:
+    if get_origin(hint) is UnionType:
+        return any(_is(value, one) for one in get_args(hint))
+    # JSON has no tuples
+    return isinstance(value, list if get_origin(hint) is tuple else get_origin(hint) or hint)
 
 
 def _write(entries: Sequence[Noted]) -> None:
@@ -386,10 +434,20 @@ def _write(entries: Sequence[Noted]) -> None:
     atomic.edit(PATH, lambda _: text.encode())
 
 
-def carry_out(steps: Iterable[Step], take_down: TakeDown, done: Callable[[Step], None]) -> None:
+class Progress:
+    """How far `carry_out` has come."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        """Steps that came to their end."""
+        self.left: list[Step] = []
+        """After a failure: those that could not be taken back."""
+
+
+def carry_out(steps: Iterable[Step], take_down: TakeDown, progress: Progress) -> None:
     """Does the steps, each noted; when one fails, it and those before it are taken back.
 
-    `done` is called after each. Raises as the steps, and `Error` and `OSError` for the record.
+    Raises as the steps, and `Error` and `OSError` for the record.
     """
     noted = read()
     before = len(noted)
@@ -400,10 +458,11 @@ def carry_out(steps: Iterable[Step], take_down: TakeDown, done: Callable[[Step],
             step.do(take_down)
             noted[-1] = Noted(step, is_done=True)
             _write(noted)
-            done(step)
+            progress.done += 1
     except BaseException:
         with signals.deferred():
             _give_up(noted, before, take_down)
+        progress.left = [entry.step for entry in noted[before:] if entry.is_done]
         raise
 
 
@@ -418,21 +477,19 @@ def settle() -> None:
 
 
 def _give_up(noted: list[Noted], before: int, take_down: TakeDown) -> None:
-    entries = in_order(noted[before:])
     try:
-        for entry in entries:
+        for entry in in_order(noted[before:]):
             entry.step.undo(take_down, is_done=entry.is_done)
             noted.remove(entry)
         _write(noted)
     except (OSError, Error) as error:
-        left = "; ".join(entry.step.what() for entry in entries if entry in noted)
-        report.error(
-            Error(
-                f"not all has been taken back: {describe(error)}"
-                + (f"; this is left: {left}" if left else ""),
-                hint="ghostctl setup --undo",
-            )
+        left = [entry.step.what() for entry in noted[before:] if entry.is_done]
+        doubtful = [f"perhaps {entry.step.what()}" for entry in noted[before:] if not entry.is_done]
+        words = "; ".join([*left, *doubtful])
+        what = f"not all has been taken back: {describe(error)}" + (
+            f"; this is left: {words}" if words else ""
         )
+        report.error(Error(what, hint="ghostctl setup --undo"))
 
 
 def in_order(entries: Iterable[Noted]) -> list[Noted]:
@@ -441,16 +498,18 @@ def in_order(entries: Iterable[Noted]) -> list[Noted]:
     return sorted(last_first, key=lambda entry: entry.step.id != Area.id)
 
 
-def take_back(entries: Iterable[Noted], take_down: TakeDown, done: Callable[[Step], None]) -> None:
-    """Takes back steps of the record, in this order; `done` is called after each.
+def take_back(entries: Iterable[Noted], take_down: TakeDown, done: Callable[[Step, bool], None]) -> None:
+    """Takes back steps of the record, in this order.
 
-    Raises as the steps, `Error` and `OSError`: a step that is not done with stays noted. Signals come
-    between two steps.
+    After each `done` is called with the step and whether it has been taken back, not left alone. Signals come
+    between two steps. Raises as the steps, `Error` and `OSError`: a step that is not done with stays noted.
     """
     for entry in entries:
         with signals.deferred():
             noted = read()
-            entry.step.undo(take_down, is_done=entry.is_done)
-            done(entry.step)
+            if not os.access(os.path.dirname(PATH), os.W_OK):
+                raise OSError(errno.EROFS, "cannot be written, so nothing is taken back", PATH)
+            changed = entry.step.undo(take_down, is_done=entry.is_done)
+            done(entry.step, changed)
             noted.remove(entry)
             _write(noted)

@@ -17,6 +17,8 @@ from .report import describe, trace
 PARAMETERS = "sys/module/zswap/parameters"
 DEBUG = "sys/kernel/debug/zswap"
 TMPFILES = "etc/tmpfiles.d/ghostctl-zswap.conf"
+USUAL_POOL_PERCENT = 20
+"""max_pool_percent of a kernel that nobody has told another (mm/zswap.c)."""
 
 ALIASES = {"shrinker": "shrinker_enabled"}
 _FLAGS = {"enabled", "shrinker_enabled", "same_filled_pages_enabled", "non_same_filled_pages_enabled"}

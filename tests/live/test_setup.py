@@ -256,11 +256,100 @@ def test_a_line_that_was_edited_since_goes_with_its_ghost(place: Place) -> None:
 def test_a_ghost_that_was_replaced_since_is_left_alone(place: Place) -> None:
     place.setup("--size", "16M")
     assert ghostctl("off", place.ghost).returncode == 0
-    assert ghostctl("mkghost", "--force", "-s", "16M", place.ghost).returncode == 0
+    assert ghostctl("mkghost", "--force", "-s", "20M", place.ghost).returncode == 0
     done = ghostctl("setup", "--undo", "--yes")
     assert done.returncode == 0
     assert "left alone" in done.stderr
+    assert done.stdout.endswith("Taken back, but for what was left alone.\n")
     assert place.ghost.exists()
+
+
+def test_a_ghost_that_a_boot_has_made_anew_is_taken_back(place: Place) -> None:
+    before = place.state()
+    place.setup("--size", "16M")
+    assert ghostctl("off", place.ghost).returncode == 0
+    place.ghost.unlink()
+    assert ghostctl("fstab", "ensure", "-T", place.fstab).returncode == 0
+    undo()
+    assert place.state() == before
+
+
+@pytest.mark.parametrize("edit", [b"#%s", b"/mnt%s"])
+def test_no_line_but_its_own_is_touched(place: Place, edit: bytes) -> None:
+    place.setup("--size", "16M")
+    line = place.line().raw
+    edited = FSTAB + b"\n" + edit % line + b"UUID=1 /home ext4 defaults 0 2\n"
+    place.fstab.write_bytes(edited)
+    undo()
+    assert place.fstab.read_bytes() == edited
+
+
+def test_a_link_that_leads_nowhere_stays_one(place: Place) -> None:
+    place.fstab.unlink()
+    place.fstab.symlink_to("elsewhere")
+    place.setup("--size", "16M")
+    undo()
+    assert place.fstab.is_symlink()
+    assert not place.fstab.exists()
+
+
+def test_settings_are_made_lasting_later(place: Place) -> None:
+    assert ghostctl("zswap", "set", "enabled=yes").returncode == 0
+    before = place.state()
+    place.setup("--size", "16M", "--no-boot")
+    assert (zswap.read_parameters()["enabled"], zswap.read_persistent()) == ("N", {})
+    done = place.json()
+    assert [step["id"] for step in done["steps"]] == ["zswap", "fstab"]
+    assert zswap.read_persistent() == {"enabled": "N"}
+    assert place.json()["steps"] == []
+    undo()
+    assert place.state() == before
+
+
+def test_what_cannot_be_put_back_stays_noted(place: Place) -> None:
+    assert ghostctl("zswap", "set", "enabled=yes").returncode == 0
+    before = place.state()
+    place.setup("--size", "16M")
+    script = f'mount -t tmpfs none /{zswap.PARAMETERS} && exec "$@"'
+    done = ghostctl("setup", "--undo", "--yes", prefix=("unshare", "--mount", "sh", "-c", script, "sh"))
+    assert done.returncode == 1
+    assert "cannot be read" in done.stderr
+    assert "Taken back" not in done.stdout
+    undo()
+    assert place.state() == before
+
+
+def test_somebody_elses_settings_stay(place: Place) -> None:
+    assert ghostctl("zswap", "set", "enabled=yes").returncode == 0
+    place.setup("--size", "16M")
+    TMPFILES.write_text("foreign\n")
+    try:
+        done = ghostctl("setup", "--undo", "--yes")
+        assert (done.returncode, zswap.read_parameters()["enabled"]) == (0, "Y")
+        assert "left alone" in done.stderr
+        done = place.setup("--size", "16M", status=1)
+        assert f"mv {TMPFILES} {TMPFILES}.old" in done.stderr
+        assert place.setup("--size", "16M", "--no-boot").returncode == 0
+    finally:
+        TMPFILES.unlink()
+
+
+def test_what_is_in_the_way(place: Place, swap_dir: Path) -> None:
+    area = swap_file(swap_dir / "swap")
+    assert ghostctl("on", area).returncode == 0
+    text = place.directory / "text"
+    text.write_text("a letter\n")
+    for path, status, words in (
+        (Path("/dev/null"), 3, "is a character device, not a ghost"),
+        (place.directory, 3, "is a directory, not a ghost"),
+        (area, 6, "active"),
+        (text, 3, f"mv -n {text} ELSEWHERE"),
+        (place.directory / "none" / "ghost", 3, f"mkdir -p {place.directory / 'none'}"),
+    ):
+        done = ghostctl("setup", path, "-T", place.fstab, "--yes", "--size", "16M")
+        assert done.returncode == status, done.stderr
+        assert words in done.stderr
+        assert ("mv" in done.stderr) == (path == text)
 
 
 def test_too_large(place: Place) -> None:
@@ -300,7 +389,19 @@ def test_it_asks_at_a_terminal_only(place: Place) -> None:
         assert b"make the ghost" in out
 
 
-@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b'{"version": 2}', b'{"version": 1, "steps": [{}]}'])
+def _step(kind: str, **values: object) -> bytes:
+    steps = [{"step": kind, "done": True, "values": values}]
+    return json.dumps({"version": 1, "steps": steps}).encode()
+
+
+DAMAGE = (
+    *(b"", b"[]", b"{}", b'{"version": 2}', b'{"version": 1, "steps": [{}]}', _step("nothing")),
+    *(_step("area", path=5, new=None, old=None), _step("zswap", old={}, new=[], persisted=None)),
+    *(_step("area", path="/x", new={"backend": 1}, old=None), _step("generator", directory=None)),
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_strange_record_is_no_traceback(place: Place, damage: bytes) -> None:
     RECORD.parent.mkdir()
     RECORD.write_bytes(damage)
@@ -309,6 +410,7 @@ def test_a_strange_record_is_no_traceback(place: Place, damage: bytes) -> None:
             done = ghostctl("setup", "--yes", *options)
             assert done.returncode == 1
             assert str(RECORD) in done.stderr.splitlines()[0]
+            assert f"mv {RECORD} {RECORD}.old" in done.stderr.splitlines()[1]
         assert not place.ghost.exists()
     finally:
         RECORD.unlink()

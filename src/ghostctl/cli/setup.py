@@ -114,24 +114,21 @@ def _set_up(asked: setup.Asked, *, dry_run: bool, yes: bool, as_json: bool) -> i
         setupsteps.settle()
     if not _agreed([what for _, what in steps], dry_run=dry_run, yes=yes, as_json=as_json):
         if as_json:
-            click.echo(output.json_text(_document(document, steps, dry_run=dry_run, done=len(steps))))
+            click.echo(output.json_text(_document(document, steps, [True] * len(steps), dry_run=dry_run)))
         return OK
-    done: list[Step] = []
-
-    def finished(step: Step) -> None:
-        done.append(step)
-        report.trace(f"done: {step.what()}")
-
+    progress = setupsteps.Progress()
     try:
-        setupsteps.carry_out(goal.steps, taking_down, finished)
+        setupsteps.carry_out(goal.steps, taking_down, progress)
     except (Error, OSError) as error:
         if as_json:
-            click.echo(output.json_text(_document(document, steps, failed=(len(done), error))))
-        elif done:
+            changed = [step in progress.left for step in goal.steps]
+            failed = (progress.done, error)
+            click.echo(output.json_text(_document(document, steps, changed, failed=failed)))
+        elif progress.done and not progress.left:
             report.warn(None, "the steps before the one that failed have been taken back")
         raise
     if as_json:
-        click.echo(output.json_text(_document(document, steps, done=len(steps))))
+        click.echo(output.json_text(_document(document, steps, [True] * len(steps))))
     elif not report.quiet:
         click.echo('Done. "ghostctl status" shows it, "ghostctl setup --undo" takes it back.')
     _examine()
@@ -144,23 +141,29 @@ def _take_back(file: str | None, *, dry_run: bool, yes: bool, as_json: bool) -> 
     document: dict[str, object] = {"undo": True, "file": file}
     if not _agreed([what for _, what in steps], dry_run=dry_run, yes=yes, as_json=as_json):
         if as_json:
-            click.echo(output.json_text(_document(document, steps, dry_run=dry_run, done=len(steps))))
+            click.echo(output.json_text(_document(document, steps, [True] * len(steps), dry_run=dry_run)))
         return OK
     done: list[Step] = []
+    changed: list[bool] = []
+
+    def finished(step: Step, is_taken_back: bool) -> None:
+        done.append(step)
+        changed.append(is_taken_back)
+
     try:
-        setupsteps.take_back(entries, taking_down, done.append)
+        setupsteps.take_back(entries, taking_down, finished)
     except BaseException as error:
         if done:
-            words = "; ".join(step.back() for step in done)
-            report.error(Error(f"this has been done: {words}", hint="ghostctl setup --undo"))
+            words = "; ".join(step.back() for step, is_back in zip(done, changed, strict=True) if is_back)
+            report.error(Error(f"this has been done: {words or 'nothing'}"))
         if as_json and isinstance(error, Error | OSError):
             failed = (len(done), error)
-            click.echo(output.json_text(_document(document, steps, done=len(done), failed=failed)))
+            click.echo(output.json_text(_document(document, steps, changed, failed=failed)))
         raise
     if as_json:
-        click.echo(output.json_text(_document(document, steps, done=len(steps))))
+        click.echo(output.json_text(_document(document, steps, changed)))
     elif not report.quiet:
-        click.echo("Taken back.")
+        click.echo("Taken back." if all(changed) else "Taken back, but for what was left alone.")
     return OK
 
 
@@ -207,21 +210,26 @@ def _agreed(steps: Sequence[str], *, dry_run: bool, yes: bool, as_json: bool) ->
 def _document(
     document: dict[str, object],
     steps: Sequence[tuple[str, str]],
+    changed: Sequence[bool],
     *,
     dry_run: bool = False,
-    done: int = 0,
     failed: tuple[int, Error | OSError] | None = None,
 ) -> dict[str, object]:
-    """What is printed for --json: `done` steps have changed something, the one numbered `failed` has not."""
+    """What is printed for --json; `changed` is of the first steps, the others have not."""
     number, error = failed if failed is not None else (-1, None)
     text = None if error is None else report.describe(error)
     return {
         **document,
         "steps": [
-            {"id": name, "what": what, "changed": i < done, "error": text if i == number else None}
+            {
+                "id": name,
+                "what": what,
+                "changed": i < len(changed) and changed[i],
+                "error": text if i == number else None,
+            }
             for i, (name, what) in enumerate(steps)
         ],
-        "changed": done > 0,
+        "changed": any(changed),
         "dry_run": dry_run,
     }
 
