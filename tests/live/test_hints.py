@@ -71,7 +71,6 @@ ELSEWHERE = {
     "cli/program:_usage": USAGE,
     "cli/setup:command": USAGE,
     "cli/setup:command#2": USAGE,
-    "cli/setup:_take_back": FAULT,
     "cli/setup:_agreed": USAGE,
     "cli/setup:_examine": PASSED_ON,
     "cli/status:_types": VALUES,
@@ -88,12 +87,13 @@ ELSEWHERE = {
     "ghostwrite:_warn_filesystem": WORDS,
     "labels:parse_uuid": VALUES,
     "output:select": VALUES,
-    "plan:look": PLACEHOLDER,
+    "plan:_in_the_way": PLACEHOLDER,
     "plan:choose": "needs a machine of little memory",
     "plan:choose#2": PRESSURE,
     "probe:probe": WORDS,
     "resize:_back": FAULT,
     "setup:_limit": VALUES,
+    "setup:_persisted": USAGE,
     "setupsteps:_give_up": FAULT,
     "sizes:parse": VALUES,
     "zswap:parse": VALUES,
@@ -347,6 +347,16 @@ def _file_is_gone(directory: Path) -> None:
     fstab.touch()
     paste(hinted("setup", "--dry-run", "-T", fstab, ghost, status=3))
     assert not is_active(name)
+
+
+@runs("setup:_look#2")
+def _no_directory(directory: Path) -> None:
+    ghost, fstab = directory / "ghosts" / "ghost", directory / "fstab"
+    fstab.touch()
+    words = ("setup", "--dry-run", "--no-boot", "-T", fstab, ghost)
+    paste(hinted(*words, status=3))
+    done = ghostctl(*words)
+    assert (done.returncode, "no such directory" in done.stderr) == (0, False)
 
 
 def test_every_hint_is_run_or_has_a_reason() -> None:
