@@ -18,6 +18,7 @@ from ghostctl.cli.program import COMMANDS
 LINES = (
     ("--version",),
     ("nonsense",),
+    ("setup", "--undo", "--size", "1G"),
     ("mkghost", "-n", "-U", "clear", "-s", "1G", "dir/ghost"),
     ("inspect", "text"),
     ("verify", "--json", "text"),
@@ -26,6 +27,7 @@ LINES = (
     ("on", "text"),
     ("off", "text"),
     ("status", "text"),
+    ("usage", "-o", "nothing"),
     ("doctor", "--explain", "nothing"),
     ("plan", "--help"),
     ("zswap", "set", "nothing=1"),
