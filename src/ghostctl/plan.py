@@ -127,7 +127,9 @@ def _in_the_way(real: str, path: str, actives: Sequence[Active]) -> Error:
             return areas.busy(file, found)
         what = file.describe()
     return NotAGhost(
-        f"is in the way of the ghost: it is {what}", path=path, hint=f"mv -n {quote(path)} ELSEWHERE"
+        f"is in the way of the ghost: it is {what}",
+        path=path,
+        hint=f"mv -n {quote(path)} {quote(f'{path}.old')}",
     )
 
 

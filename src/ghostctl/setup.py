@@ -32,7 +32,7 @@ from . import (
 from .areas import Active
 from .errors import Denied, Error, NoMemory, NotFound, Unsupported
 from .fstab import Declaration
-from .report import describe, quote, trace
+from .report import again, describe, quote, trace
 from .setupsteps import Manner, Noted, Step
 from .sizes import human
 from .swaps import Area, zram_number
@@ -193,11 +193,14 @@ def _limit(found: _Found, asked: Asked, size: int) -> tuple[int | None, int | No
     most = zswap.pool_limit(capacity.most_percent(now.memory), now.memory)
     if asked.size is not None and size + now.promised > most:
         rest = max(most - now.promised, 0)
+        most_size = plan.written(rest >> 20 << 20)
         raise NoMemory(
             f"{human(size, ' ', 'iB')} are more than the memory that its pages may take "
             f"({human(rest, ' ', 'iB')}): once that is full, the machine hangs",
             path=now.path,
-            hint=f"--size {plan.written(rest >> 20 << 20)} is the most" if rest >> 20 else None,
+            hint=again("setup", "--size", most_size, otherwise=f"ghostctl setup --size {most_size}")
+            if rest >> 20
+            else None,
         )
     if now.is_zram:
         have = now.own.pool.limit if now.own is not None else found.declared and found.declared.memory_limit
@@ -269,8 +272,10 @@ def _persisted() -> dict[str, str]:
     try:
         return zswap.read_persistent()
     except Error as error:
-        hint = f"mv {error.path} {error.path}.old, or --no-boot"
-        raise Error(error.what, path=error.path, hint=hint) from None
+        path = str(error.path)
+        without = again("setup", "--no-boot", otherwise="ghostctl setup --no-boot")
+        hint = f"mv -n {quote(path)} {quote(f'{path}.old')}  # or: {without}"
+        raise Error(error.what, path=path, hint=hint) from None
 
 
 def _is_on_command_line(name: str, value: str) -> bool:

@@ -69,7 +69,6 @@ ELSEWHERE = {
     "cli/plan:_ratio": VALUES,
     "cli/plan:command": PASSED_ON,
     "cli/program:_usage": USAGE,
-    "cli/setup:command": USAGE,
     "cli/setup:command#2": USAGE,
     "cli/setup:_agreed": USAGE,
     "cli/setup:_examine": PASSED_ON,
@@ -87,12 +86,10 @@ ELSEWHERE = {
     "ghostwrite:_warn_filesystem": WORDS,
     "labels:parse_uuid": VALUES,
     "output:select": VALUES,
-    "plan:_in_the_way": PLACEHOLDER,
     "plan:choose": "needs a machine of little memory",
     "plan:choose#2": PRESSURE,
     "probe:probe": WORDS,
     "resize:_back": FAULT,
-    "setup:_limit": VALUES,
     "setup:_persisted": USAGE,
     "setupsteps:_give_up": FAULT,
     "sizes:parse": VALUES,
@@ -357,6 +354,33 @@ def _no_directory(directory: Path) -> None:
     paste(hinted(*words, status=3))
     done = ghostctl(*words)
     assert (done.returncode, "no such directory" in done.stderr) == (0, False)
+
+
+@runs("plan:_in_the_way")
+def _something_in_the_way(directory: Path) -> None:
+    there, fstab = directory / "ghost", directory / "fstab"
+    there.write_text("a letter\n")
+    fstab.touch()
+    words = ("setup", "--dry-run", "-T", fstab, there)
+    paste(hinted(*words, status=3))
+    assert ghostctl(*words).returncode == 0
+    assert (directory / "ghost.old").read_text() == "a letter\n"
+
+
+@runs("setup:_limit")
+def _too_large(directory: Path) -> None:
+    fstab = directory / "fstab"
+    fstab.touch()
+    paste(hinted("setup", "--dry-run", "-T", fstab, "-s", "ram*2", directory / "ghost", status=7))
+
+
+@runs("cli/setup:command")
+def _json_asks_nobody(directory: Path) -> None:
+    ghost, fstab = directory / "ghost", directory / "fstab"
+    fstab.touch()
+    paste(hinted("setup", "--json", "-T", fstab, "-s", "4M", ghost, status=2))
+    assert ghost.exists()
+    assert ghostctl("setup", "--undo", "--yes").returncode == 0
 
 
 def test_every_hint_is_run_or_has_a_reason() -> None:

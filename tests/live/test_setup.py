@@ -328,7 +328,7 @@ def test_somebody_elses_settings_stay(place: Place) -> None:
         assert (done.returncode, zswap.read_parameters()["enabled"]) == (0, "Y")
         assert "left alone" in done.stderr
         done = place.setup("--size", "16M", status=1)
-        assert f"mv {TMPFILES} {TMPFILES}.old" in done.stderr
+        assert f"mv -n {TMPFILES} {TMPFILES}.old" in done.stderr
         assert place.setup("--size", "16M", "--no-boot").returncode == 0
     finally:
         TMPFILES.unlink()
@@ -343,7 +343,7 @@ def test_what_is_in_the_way(place: Place, swap_dir: Path) -> None:
         (Path("/dev/null"), 3, "is a character device, not a ghost"),
         (place.directory, 3, "is a directory, not a ghost"),
         (area, 6, "active"),
-        (text, 3, f"mv -n {text} ELSEWHERE"),
+        (text, 3, f"mv -n {text} {text}.old"),
         (place.directory / "none" / "ghost", 3, f"mkdir -p {place.directory / 'none'}"),
     ):
         done = ghostctl("setup", path, "-T", place.fstab, "--yes", "--size", "16M")

@@ -78,11 +78,12 @@ def command(
     if file == "":
         raise UsageError("setup: FILE is empty")
     if as_json and not (yes or dry_run):
-        raise UsageError("setup: --json does not ask", hint="add --yes, or --dry-run to look")
+        raise UsageError("setup: --json does not ask", hint=_without_asking())
     if undo and (no_boot or any(option is not None for option in (size, priority, fallback))):
         raise UsageError("setup: --undo takes no --size, --priority, --fallback or --no-boot")
     if os.geteuid() != 0 and not dry_run:
-        raise Denied("only root can set up swap areas", hint="--dry-run shows what would be done")
+        look = report.again("setup", "--dry-run", otherwise="ghostctl setup --dry-run")
+        raise Denied("only root can set up swap areas", hint=f"{look}  # shows what would be done")
     if undo:
         work = partial(_take_back, file)
     else:
@@ -195,7 +196,7 @@ def _agreed(steps: Sequence[str], *, dry_run: bool, yes: bool, as_json: bool) ->
     if dry_run or yes:
         return not dry_run
     if not sys.stdin.isatty():
-        raise UsageError("setup: nobody is there to be asked", hint="add --yes, or --dry-run to look")
+        raise UsageError("setup: nobody is there to be asked", hint=_without_asking())
     sys.stdout.flush()
     sys.stderr.write("Go on? [y/N] ")
     sys.stderr.flush()
@@ -205,6 +206,10 @@ def _agreed(steps: Sequence[str], *, dry_run: bool, yes: bool, as_json: bool) ->
     if answer.strip().lower() not in ("y", "yes"):
         raise Error("nothing has been changed")
     return True
+
+
+def _without_asking() -> str:
+    return report.again("setup", "--yes", otherwise="ghostctl setup --yes")
 
 
 def _document(
