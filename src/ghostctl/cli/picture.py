@@ -37,30 +37,41 @@ def draw_bars(held: Sequence[capacity.Held], ordinary: Sequence[Area], paper: Pa
         return
     pools = capacity.by_pool(one for one in held if one.is_ghost)
     alarms = {name: capacity.alarm(group, ordinary) for name, group in pools.items()}
-    yield _bar("ghosts", found.used, found.size, any(alarms.values()), paper)
-    for name, group in pools.items():
-        yield from _with_alarm(_pool(group[0].pool, bool(alarms[name]), paper), alarms[name], paper.cells)
+    known = [group[0].pool for group in pools.values()]
+    pairs = [(found.used, found.size), *((pool.used, pool.most) for pool in known)]
+    cells = _bar_cells(max(len(_share(used or 0, most or 0)) for used, most in pairs), paper)
+    yield _bar("ghosts", found.used, found.size, any(alarms.values()), cells, paper.fine)
+    for pool in known:
+        yield from _with_alarm(
+            _pool(pool, bool(alarms[pool.name]), cells, paper.fine), alarms[pool.name], paper.cells
+        )
 
 
-def _pool(pool: capacity.Pool, is_alarming: bool, paper: Paper) -> tuple[Part, ...]:
+def _bar_cells(beside: int, paper: Paper) -> int:
+    """Of each bar, so that they can be compared: what is left beside so many cells."""
+    if not paper.cells:
+        return _USUAL
+    longest = paper.cells // 3 if paper.cells >= _WIDE else _USUAL
+    return max(min(paper.cells - _LABEL - beside, longest), _LEAST)
+
+
+def _share(used: int, most: int) -> str:
+    return f" {human(used)} of {human(most)}"
+
+
+def _pool(pool: capacity.Pool, is_alarming: bool, cells: int, fine: bool) -> tuple[Part, ...]:
     title = "zswap pool" if pool.name == "zswap" else pool.name
     if pool.used is not None and pool.most:
-        return _bar(title, pool.used, pool.most, is_alarming, paper)
+        return _bar(title, pool.used, pool.most, is_alarming, cells, fine)
     unknown = pool.used is None or pool.most is None
     text = "this kernel does not say how full it is" if unknown else f"{human(pool.used or 0)}, takes no more"
     return (Part(f"{title:<{_LABEL}}"), Part(text))
 
 
-def _bar(title: str, used: int, most: int, is_alarming: bool, paper: Paper) -> tuple[Part, ...]:
+def _bar(title: str, used: int, most: int, is_alarming: bool, cells: int, fine: bool) -> tuple[Part, ...]:
     color = RED if is_alarming else YELLOW if 100 * used >= capacity.NEARLY_FULL * most else GREEN
-    longest = paper.cells // 3 if paper.cells >= _WIDE else _USUAL
-    text = f" {human(used)} of {human(most)}"
-    cells = max(min(paper.cells - _LABEL - len(text), longest), _LEAST) if paper.cells else _USUAL
-    return (
-        Part(f"{title:<{_LABEL}}"),
-        Part(bars.bar(used / most, cells, fine=paper.fine), color),
-        Part(text),
-    )
+    bar = bars.bar(used / most, cells, fine=fine)
+    return (Part(f"{title:<{_LABEL}}"), Part(bar, color), Part(_share(used, most)))
 
 
 def _with_alarm(line: tuple[Part, ...], alarm: str | None, cells: int) -> Iterator[Line]:
