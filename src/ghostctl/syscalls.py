@@ -145,10 +145,12 @@ def apart(call: Callable[[], object], name: str, path: str) -> None:
     # how it ended could not be known
     if signals.is_ignored(signal.SIGCHLD):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # another thread may take a signal that this one blocks
+    came = len(signals.arrived)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*signals.ENDING, signal.SIGCHLD))
     try:
         pid = _fork(call, mask)
-        number = None if pid is None else _result(pid, mask, path)
+        number = None if pid is None else _result(pid, mask, path, came)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if number is None:
@@ -204,9 +206,11 @@ def _be_child(
         os._exit(status)
 
 
-def _result(pid: int, mask: Iterable[int], path: str) -> int:
-    """0 or the errno with which the child ended; SIGCHLD and what ends this process are blocked."""
-    came = len(signals.arrived)
+def _result(pid: int, mask: Iterable[int], path: str, came: int) -> int:
+    """0 or the errno with which the child ended; SIGCHLD and what ends this process are blocked.
+
+    It is given up when more than `came` signals have arrived.
+    """
     ended = status = 0
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, (*mask, signal.SIGCHLD))
