@@ -25,6 +25,7 @@ from . import (
     labels,
     lookup,
     plan,
+    setuprecord,
     setupsteps,
     sizes,
     zswap,
@@ -33,7 +34,8 @@ from .areas import Active
 from .errors import Denied, Error, NoMemory, NotFound, Unsupported
 from .fstab import Declaration
 from .report import again, describe, quote, trace
-from .setupsteps import Manner, Noted, Step
+from .setuprecord import Noted
+from .setupsteps import Manner, Step
 from .sizes import human
 from .swaps import Area, zram_number
 
@@ -133,7 +135,7 @@ def _look(asked: Asked) -> _Found:
 
 def _noted() -> list[Noted]:
     try:
-        return setupsteps.read()
+        return setuprecord.read()
     except PermissionError as error:
         # of the dry run of a user
         trace(describe(error))
@@ -443,9 +445,9 @@ def made(path: str | None) -> list[Noted]:
     With its last ghost the rest goes, too. Raises `NotFound` for another path, `Error` and `OSError`.
     """
     try:
-        entries = setupsteps.in_order(setupsteps.read())
+        entries = setuprecord.in_order(setuprecord.read())
     except PermissionError:
-        raise Denied("only root can tell what setup has made", path=setupsteps.PATH) from None
+        raise Denied("only root can tell what setup has made", path=setuprecord.PATH) from None
     if path is None:
         return entries
     real = fstab.real_path(fstab.simplify(os.path.abspath(path)))

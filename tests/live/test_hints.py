@@ -91,7 +91,7 @@ ELSEWHERE = {
     "probe:probe": WORDS,
     "resize:_back": FAULT,
     "setup:_persisted": USAGE,
-    "setupsteps:_give_up": FAULT,
+    "setuprecord:_give_up": FAULT,
     "sizes:parse": VALUES,
     "zswap:parse": VALUES,
     "zswap:put_back": "tests/unit/test_zswap.py",
@@ -325,12 +325,12 @@ def _record(directory: Path, text: str) -> None:
     assert "setup.json" not in ghostctl("setup", "--undo", "--yes", prefix=there).stderr
 
 
-@runs("setupsteps:read")
+@runs("setuprecord:read")
 def _record_of_another_version(directory: Path) -> None:
     _record(directory, '{"version": 99, "steps": []}')
 
 
-@runs("setupsteps:read#2")
+@runs("setuprecord:read#2")
 def _broken_record(directory: Path) -> None:
     _record(directory, "{")
 

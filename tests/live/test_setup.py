@@ -17,10 +17,10 @@ from machine import AS_NOBODY, GHOSTCTL, active, ghostctl, is_active, require, s
 from stepwise import forked
 from unit.test_schemas import SCHEMAS
 
-from ghostctl import fstab, setupsteps, zswap
+from ghostctl import fstab, setuprecord, zswap
 
 FSTAB = b"# no line end behind the last line\n/dev/sda1 / ext4 defaults 0 1"
-RECORD = Path(setupsteps.PATH)
+RECORD = Path(setuprecord.PATH)
 TMPFILES = Path("/", zswap.TMPFILES)
 BLOCK = Path("/sys/block")
 
@@ -214,7 +214,11 @@ def test_death_at_any_line(place: Place, then: str) -> None:
     lines = 1
     while True:
         words = ("setup", place.ghost, "-T", place.fstab, "--yes", "--size", "16M")
-        done = forked(*words, files=("ghostctl/setupsteps.py", "ghostctl/fstabedit.py"), kill_at=lines)
+        done = forked(
+            *words,
+            files=("ghostctl/setupsteps.py", "ghostctl/setuprecord.py", "ghostctl/fstabedit.py"),
+            kill_at=lines,
+        )
         if done.status >= 0:
             break
         assert done.status == -9

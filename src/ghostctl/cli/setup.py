@@ -10,7 +10,7 @@ from functools import partial
 
 import click
 
-from .. import fstab, output, report, rundir, setup, setupsteps, sizes
+from .. import fstab, output, report, rundir, setup, setuprecord, sizes
 from ..errors import OK, Denied, Error, UsageError
 from ..report import escape
 from ..setupsteps import Step
@@ -112,14 +112,14 @@ def _set_up(asked: setup.Asked, *, dry_run: bool, yes: bool, as_json: bool) -> i
             click.echo(escape(line))
     steps = [(step.id, step.what()) for step in goal.steps]
     if not steps and not dry_run:
-        setupsteps.settle()
+        setuprecord.settle()
     if not _agreed([what for _, what in steps], dry_run=dry_run, yes=yes, as_json=as_json):
         if as_json:
             click.echo(output.json_text(_document(document, steps, [True] * len(steps), dry_run=dry_run)))
         return OK
-    progress = setupsteps.Progress()
+    progress = setuprecord.Progress()
     try:
-        setupsteps.carry_out(goal.steps, taking_down, progress)
+        setuprecord.carry_out(goal.steps, taking_down, progress)
     except (Error, OSError) as error:
         if as_json:
             changed = [step in progress.left for step in goal.steps]
@@ -152,7 +152,7 @@ def _take_back(file: str | None, *, dry_run: bool, yes: bool, as_json: bool) -> 
         changed.append(is_taken_back)
 
     try:
-        setupsteps.take_back(entries, taking_down, finished)
+        setuprecord.take_back(entries, taking_down, finished)
     except BaseException as error:
         if done:
             words = "; ".join(step.back() for step, is_back in zip(done, changed, strict=True) if is_back)
