@@ -450,7 +450,7 @@ def test_ensure_makes_what_the_boot_makes_and_nothing_else(
     assert not ghost.exists()
 
 
-def test_check_of_a_line_with_a_stand_in(fstab: Path, ghost: Path) -> None:
+def test_check_of_a_line_with_a_ghost_on_zram(fstab: Path, ghost: Path) -> None:
     """zswap has nothing to do with zram."""
     require("zram")
     if backends.get("file").unavailable() is None:

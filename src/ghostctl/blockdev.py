@@ -117,7 +117,7 @@ def _from_header(path: str) -> Device | None:
         have = file.header
         if have is None:
             return None
-        return Device(path, have.label_text, have.uuid_text, have.stands_in_for is not None)
+        return Device(path, have.label_text, have.uuid_text, have.made_for is not None)
 
 
 def read(path: str) -> Device | None:

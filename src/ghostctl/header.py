@@ -57,7 +57,7 @@ TAG_MAGIC = b"GHOSTSWP"
 TAG_OFFSET = 1204
 TAG_VERSION = 1
 TAG_LENGTH = 32
-STANDS_IN = 1
+DEVICE = 1
 """Tag flag: this is not the ghost but a device made for it."""
 SECTOR = slice(1024, 1536)
 """The 512 bytes with every field but bad pages and magic: a disk writes them at once or not at all."""
@@ -142,11 +142,11 @@ class Header(NamedTuple):
         return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
     @property
-    def stands_in_for(self) -> str | None:
+    def made_for(self) -> str | None:
         """The path of the ghost that a device was made for, "" if not known; None on anything else."""
         if not self.has_tag or self.has_foreign_tag:
             return None
-        if not self.tag.flags & STANDS_IN or self.tag.crc != crc(self):
+        if not self.tag.flags & DEVICE or self.tag.crc != crc(self):
             return None
         return os.fsdecode(self.tag.rest.rstrip(b"\0"))
 
@@ -260,7 +260,7 @@ def cut_label(label: bytes) -> bytes:
     return label[:end]
 
 
-def stand_in(ghost_header: Header, path: str) -> Header:
+def for_device(ghost_header: Header, path: str) -> Header:
     """The header of a device made for the ghost `path`; a path too long for it is left out."""
     new = ghost(
         ghost_header.pages,
@@ -271,7 +271,7 @@ def stand_in(ghost_header: Header, path: str) -> Header:
     data = os.fsencode(path)
     room = len(new.tag.rest)
     rest = data.ljust(room, b"\0") if len(data) <= room else bytes(room)
-    return _seal(new._replace(tag=new.tag._replace(flags=STANDS_IN, rest=rest)))
+    return _seal(new._replace(tag=new.tag._replace(flags=DEVICE, rest=rest)))
 
 
 def ghost(

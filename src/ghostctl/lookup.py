@@ -100,7 +100,7 @@ def _iter_files(actives: Sequence[Active], fstab_path: str, denied: list[str]) -
             trace(f"passed over {path}: {error}", 2)
         else:
             if have is not None:
-                yield _Named(path, have.label_text, have.uuid_text, have.stands_in_for is not None)
+                yield _Named(path, have.label_text, have.uuid_text, have.made_for is not None)
 
 
 def _iter_devices(denied: list[str]) -> Iterator[_Named]:

@@ -61,15 +61,15 @@ class State(NamedTuple):
 
 
 def header(
-    size: int, uuid: bytes, label: str = "", *, page: int = PAGE, tagged: bool = True, stands_in: bytes = b""
+    size: int, uuid: bytes, label: str = "", *, page: int = PAGE, tagged: bool = True, made_for: bytes = b""
 ) -> bytes:
     """The header page of a swap area; with the tag of a ghost unless it is bare."""
     data = bytearray(page)
     struct.pack_into("=III16s16s", data, 1024, 1, size // page - 1, 0, uuid, label.encode())
     if tagged:
-        flags = 1 if stands_in else 0
+        flags = 1 if made_for else 0
         _TAG.pack_into(data, 1204, b"GHOSTSWP", 1, 32, size // page * page, page, flags, 0)
-        data[1236 : 1236 + len(stands_in)] = stands_in
+        data[1236 : 1236 + len(made_for)] = made_for
         struct.pack_into("=I", data, 1232, _checksum(data))
     data[-10:] = b"SWAPSPACE2"
     return bytes(data)

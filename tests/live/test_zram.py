@@ -602,7 +602,7 @@ def test_what_was_left_is_removed_by_off(ghost: Path) -> None:
     device = add_device()
     set_size(device)
     have = header.unpack(ghost.read_bytes())
-    device.write_bytes(header.pack(header.stand_in(have, str(ghost))))
+    device.write_bytes(header.pack(header.for_device(have, str(ghost))))
     done = ghostctl("off", ghost)
     assert done.returncode == 3
     assert f"{device}: warning: removed: it was left" in done.stderr

@@ -301,24 +301,24 @@ def test_xswap_areas_and_their_records(
     assert all(area.type == "xswap" for area in backend.made())
 
 
-def test_stand_in() -> None:
-    device = header.stand_in(GHOST, "/srv/ghost \udcff")
+def test_header_of_a_device() -> None:
+    device = header.for_device(GHOST, "/srv/ghost \udcff")
     assert header.unpack(header.pack(device)) == device
-    assert device.stands_in_for == "/srv/ghost \udcff"
+    assert device.made_for == "/srv/ghost \udcff"
     assert (device.uuid, device.label, device.size) == (GHOST.uuid, GHOST.label, GHOST.size)
-    assert header.stand_in(GHOST, "/" + 299 * "x").stands_in_for == "/" + 299 * "x"
-    assert header.stand_in(GHOST, "/" + 300 * "x").stands_in_for == ""
+    assert header.for_device(GHOST, "/" + 299 * "x").made_for == "/" + 299 * "x"
+    assert header.for_device(GHOST, "/" + 300 * "x").made_for == ""
     foreign = GHOST._replace(volume_name=16 * b"l", byteorder="big")
-    assert header.stand_in(foreign, "/g").label == 15 * b"l"
+    assert header.for_device(foreign, "/g").label == 15 * b"l"
 
 
-def test_what_does_not_stand_in() -> None:
-    assert GHOST.stands_in_for is None
-    device = header.stand_in(GHOST, "/srv/ghost")
-    assert device._replace(last_page=7).stands_in_for is None
+def test_what_is_of_no_device() -> None:
+    assert GHOST.made_for is None
+    device = header.for_device(GHOST, "/srv/ghost")
+    assert device._replace(last_page=7).made_for is None
     relabelled = device._replace(uuid=bytes(16), volume_name=bytes(16))
-    assert relabelled.stands_in_for == "/srv/ghost"
-    assert header.ghost(100, 4096, bare=True).stands_in_for is None
+    assert relabelled.made_for == "/srv/ghost"
+    assert header.ghost(100, 4096, bare=True).made_for is None
 
 
 @pytest.mark.parametrize("word", ["ghost", "xswap", "spectre"])

@@ -175,7 +175,7 @@ def test_the_ghost_before_the_device_that_was_made_for_it(make: Make, tmp_path: 
     ghost = make(where=tmp_path)
     have = header.unpack(ghost.read_bytes())
     device = tmp_path / "device"
-    device.write_bytes(header.pack(header.stand_in(have, str(ghost))))
+    device.write_bytes(header.pack(header.for_device(have, str(ghost))))
     actives = [active(str(device), ghost, "zram")]
     assert lookup.resolve(f"UUID={UUID}", actives, NO_FSTAB) == str(ghost)
     ghost.unlink()

@@ -164,18 +164,18 @@ def test_labels_are_cut_at_a_character(label: bytes, cut: bytes) -> None:
     assert header.cut_label(label) == cut
 
 
-def test_a_device_that_stands_in() -> None:
+def test_the_header_of_a_device() -> None:
     have = header.ghost(300, 4096, uuid=UUID, label=b"name", byteorder="big")
     have = have._replace(volume_name=b"x" * 13 + "ü".encode() + b"y")
-    made = header.stand_in(have, "/var/lib/ghost/swäp0")
+    made = header.for_device(have, "/var/lib/ghost/swäp0")
     assert made.byteorder == sys.byteorder
     assert (made.pages, made.page_size, made.uuid, made.label) == (300, 4096, UUID, b"x" * 13 + "ü".encode())
     assert (made.tag.flags, made.tag.crc) == (1, header.crc(made))
-    assert made.stands_in_for == "/var/lib/ghost/swäp0"
+    assert made.made_for == "/var/lib/ghost/swäp0"
     assert header.unpack(header.pack(made)) == made
     longest = "/" + "x" * 299
-    assert header.stand_in(have, longest).stands_in_for == longest
-    assert header.stand_in(have, longest + "x").stands_in_for == ""
+    assert header.for_device(have, longest).made_for == longest
+    assert header.for_device(have, longest + "x").made_for == ""
 
 
 def _sealed(have: Header, **tag: object) -> Header:
@@ -183,15 +183,15 @@ def _sealed(have: Header, **tag: object) -> Header:
     return have._replace(tag=have.tag._replace(crc=header.crc(have)))
 
 
-def test_what_does_not_stand_in() -> None:
-    made = header.stand_in(header.ghost(300, 4096), "/ghost")
-    assert header.ghost(300, 4096).stands_in_for is None
-    assert header.ghost(300, 4096, bare=True).stands_in_for is None
-    assert _sealed(made, flags=3).stands_in_for == "/ghost"
-    assert _sealed(made, flags=2).stands_in_for is None
-    assert _sealed(made, version=2).stands_in_for is None
-    assert _sealed(made, magic=b"ghostswp").stands_in_for is None
-    assert made._replace(tag=made.tag._replace(crc=made.tag.crc ^ 1)).stands_in_for is None
+def test_what_is_of_no_device() -> None:
+    made = header.for_device(header.ghost(300, 4096), "/ghost")
+    assert header.ghost(300, 4096).made_for is None
+    assert header.ghost(300, 4096, bare=True).made_for is None
+    assert _sealed(made, flags=3).made_for == "/ghost"
+    assert _sealed(made, flags=2).made_for is None
+    assert _sealed(made, version=2).made_for is None
+    assert _sealed(made, magic=b"ghostswp").made_for is None
+    assert made._replace(tag=made.tag._replace(crc=made.tag.crc ^ 1)).made_for is None
 
 
 def test_versions_of_a_tag() -> None:

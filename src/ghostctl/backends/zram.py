@@ -55,8 +55,8 @@ class Zram(Backend):
         Raises `Unsupported`, `Error`, `NoMemory` and `OSError`; then the device is gone again.
         """
         have = file.require_header()
-        device_header = header.stand_in(have, os.readlink(f"/proc/self/fd/{file.fd}"))
-        if have.uuid == header.NIL_UUID and not device_header.stands_in_for:
+        device_header = header.for_device(have, os.readlink(f"/proc/self/fd/{file.fd}"))
+        if have.uuid == header.NIL_UUID and not device_header.made_for:
             raise Error(
                 "has no UUID, and a path too long to know its device by",
                 path=file.path,
@@ -172,7 +172,7 @@ def compress(pages: Sequence[bytes], copies: int, compressor: str | None) -> Com
     Raises `Unsupported`, `Busy`, `Error` and `OSError`.
     """
     size = max(len(pages) * copies + 1, sizes.MIN_PAGES)
-    name = header.stand_in(header.ghost(size, sizes.page_size()), "")
+    name = header.for_device(header.ghost(size, sizes.page_size()), "")
     with _new_device(keep=False) as number:
         attributes = f"/sys/block/zram{number}"
         if compressor is not None:
@@ -371,7 +371,7 @@ def _read(number: int) -> tuple[Header, str] | None:
     """
     try:
         with ghostfile.look(f"/dev/zram{number}") as file:
-            if file.header is not None and (ghost := file.header.stands_in_for) is not None:
+            if file.header is not None and (ghost := file.header.made_for) is not None:
                 return file.header, ghost
     except NotAGhost as error:
         report.trace(str(error))
