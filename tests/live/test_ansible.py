@@ -213,7 +213,9 @@ def test_the_message_and_the_hint_of_a_failure(host: Host, asked: tuple[str, str
         done = host.play(*mode, *HAVE, value)
         assert (done.status, done.changed, done.failed) == (2, 0, 1), done.output
         for said in direct.stderr.splitlines():
-            assert json.dumps(said)[1:-1] in done.output
+            # a hint may have the command line, which is the role's
+            words = said.partition(" --")[0] if "hint: ghostctl setup" in said else said
+            assert json.dumps(words)[1:-1] in done.output
     assert host.state() == before
 
 
