@@ -157,15 +157,19 @@ def _size(path: str, root: str) -> int | None:
 
 def _fallback(state: zswap.Zswap | None) -> str | None:
     """What does it on a kernel that takes no ghost files, or has no zswap; None where it may."""
-    names = [
-        name
-        for name in backends.NAMES
-        if state is not None or not backends.get(name).needs_zswap
-        if backends.get(name).unavailable() is None
-    ]
-    if not names:
-        raise Unsupported(f"this kernel ({kernel.release()}) has neither ghost swap with zswap nor zram")
-    return None if "file" in names else names[0]
+    if state is not None and backends.get("file").unavailable() is None:
+        return None
+    return instead(state)
+
+
+def instead(state: zswap.Zswap | None) -> str:
+    """The backend for a kernel that takes no ghost files. Raises `Unsupported` where it has none."""
+    for name in backends.NAMES:
+        backend = backends.get(name)
+        is_useful = name != "file" and (state is not None or not backend.needs_zswap)
+        if is_useful and backend.unavailable() is None:
+            return name
+    raise Unsupported(f"this kernel ({kernel.release()}) has neither ghost swap with zswap nor zram")
 
 
 def ratio(state: zswap.Zswap | None, own: Held | None, compressor: str | None) -> Ratio:

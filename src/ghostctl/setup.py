@@ -57,6 +57,8 @@ class Asked(NamedTuple):
     boot: bool = True
     """Also for the next boots."""
     fstab_path: str = fstab.PATH
+    may_try: bool = False
+    """Whether a throw-away ghost may be swapped on and off to know what the kernel takes."""
 
 
 class Goal(NamedTuple):
@@ -119,6 +121,8 @@ def _look(asked: Asked) -> _Found:
     if asked.path is not None:
         path = fstab.real_path(fstab.simplify(os.path.abspath(asked.path)))
     now = plan.look(actives, state, path=path, fstab_path=asked.fstab_path)
+    if now.own is None and now.fallback is None and _takes_no_ghosts(actives, asked):
+        now = now._replace(fallback=plan.instead(state))
     if asked.fallback is not None and now.fallback is not None:
         now = now._replace(fallback=_first(asked.fallback))
     if now.own is not None and now.declared is None:
@@ -131,6 +135,19 @@ def _look(asked: Asked) -> _Found:
     line = _line_of(now.path, asked.fstab_path)
     said = None if line is None else declared.read(line, asked.fstab_path)
     return _Found(now, actives, line, said, _noted())
+
+
+def _takes_no_ghosts(actives: Sequence[Active], asked: Asked) -> bool:
+    """Whether a try has shown it; it is made where the symbols of the kernel do not tell."""
+    if not asked.may_try or backends.takes_files(one.area for one in actives) is not None:
+        return False
+    from . import probe
+
+    try:
+        return not probe.probe()
+    except (Error, OSError) as error:
+        trace(f"whether this kernel takes ghosts is not known: {describe(error)}")
+        return False
 
 
 def _noted() -> list[Noted]:

@@ -285,7 +285,8 @@ def _done(scenario: Scenario, base: Baseline, outcome: Outcome) -> Iterator[str]
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"zram\d+", "zram", text)
+    # setup names the areas of other workers
+    return re.sub(r"zram\d+", "zram", re.sub(r"^note .*\n", "", text, flags=re.MULTILINE))
 
 
 def _unsaid(scenario: Scenario, base: Baseline, fault: Fault, outcome: Outcome) -> Iterator[str]:

@@ -309,7 +309,7 @@ SCENARIOS = (
     ),
     Scenario(
         "setup-area",
-        "setup {d}/ghost0 --fallback zram -T {d}/fstab --yes",
+        "setup {d}/ghost0 -p 9 --fallback zram -T {d}/fstab --yes",
         _both(_ghost, _fstab()),
         zram=True,
         expect=lambda old, new: _active_on_zram(old, new) or _kept(old, new, 1),

@@ -87,7 +87,8 @@ def command(
     if undo:
         work = partial(_take_back, file)
     else:
-        asked = setup.Asked(file, size, priority, fallback, not no_boot, os.path.abspath(fstab_path))
+        path = os.path.abspath(fstab_path)
+        asked = setup.Asked(file, size, priority, fallback, not no_boot, path, may_try=not dry_run)
         work = partial(_set_up, asked)
     if dry_run:
         return work(dry_run=True, yes=yes, as_json=as_json)
