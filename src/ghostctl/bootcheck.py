@@ -205,7 +205,7 @@ def iter_general_problems(system: System) -> Iterator[Problem]:
     if not system.ghost_lines:
         return
     for name, what in (("systemd.swap", "activates no swap area"), ("fstab", "does not read fstab")):
-        value = _boot_parameter(name, system.root)
+        value = boot_parameter(name, system.root)
         if value is not None and value.lower() in _NO:
             yield Problem("cmdline", "error", f"the kernel is booted with {name}={value}: systemd {what}")
     yield from _check_generator(system)
@@ -396,7 +396,7 @@ def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
         return
     if system.declared(line).zswap or persisted.get("enabled") == "Y":
         return
-    at_boot = _boot_parameter("zswap.enabled", system.root)
+    at_boot = boot_parameter("zswap.enabled", system.root)
     if at_boot is None:
         enabled, why = now.enabled, "zswap is off"
     else:
@@ -413,7 +413,8 @@ def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
         )
 
 
-def _boot_parameter(name: str, root: str) -> str | None:
+def boot_parameter(name: str, root: str = "/") -> str | None:
+    """A parameter that the kernel was booted with, the last of its kind; None without one."""
     try:
         with open(os.path.join(root, "proc/cmdline"), encoding="utf-8", errors="replace") as file:
             words = file.read().split()

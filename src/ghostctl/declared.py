@@ -136,20 +136,21 @@ def add(fstab_path: str, path: str, options: fstabedit.Options) -> Edit:
     """
     raw = fstab.format_swap(path, options)
     line = Line(raw)
-    declared, before = fstab.declare(line), _content(fstab_path)
+    declared, before = fstab.declare(line), content(fstab_path)
     existed, old = os.path.lexists(path), _header(path)
     try:
         edit = fstabedit.add(fstab_path, path, options)
         made = declared.size is not None and make(declared, path)
         activated = activate(line, declared, activation.Request(if_needed=True), fstab_path)
     except BaseException:
-        if (_content(fstab_path), os.path.lexists(path), _header(path)) != (before, existed, old):
+        if (content(fstab_path), os.path.lexists(path), _header(path)) != (before, existed, old):
             _undo(fstab_path, path, raw, before, old, existed=existed)
         raise
     return edit._replace(changed=edit.changed or made or activated)
 
 
-def _content(fstab_path: str) -> bytes | None:
+def content(fstab_path: str) -> bytes | None:
+    """The bytes of an fstab; None without one. Raises `OSError`."""
     try:
         return b"".join(line.raw for line in fstab.read(fstab_path))
     except FileNotFoundError:

@@ -22,7 +22,6 @@ from . import (
     fstabedit,
     installation,
     kernel,
-    labels,
     lookup,
     plan,
     setuprecord,
@@ -119,7 +118,7 @@ def _look(asked: Asked) -> _Found:
     actives, state = areas.read(), zswap.read()
     path = None
     if asked.path is not None:
-        path = fstab.real_path(fstab.simplify(os.path.abspath(asked.path)))
+        path = _real(asked.path)
     now = plan.look(actives, state, path=path, fstab_path=asked.fstab_path)
     if now.own is None and now.fallback is None and _takes_no_ghosts(actives, asked):
         now = now._replace(fallback=plan.instead(state))
@@ -135,6 +134,11 @@ def _look(asked: Asked) -> _Found:
     line = _line_of(now.path, asked.fstab_path)
     said = None if line is None else declared.read(line, asked.fstab_path)
     return _Found(now, actives, line, said, _noted())
+
+
+def _real(path: str) -> str:
+    """Where a ghost is, as a line of fstab has it: without symbolic links in its directory."""
+    return fstab.real_path(fstab.simplify(os.path.abspath(path)))
 
 
 def _takes_no_ghosts(actives: Sequence[Active], asked: Asked) -> bool:
@@ -259,7 +263,8 @@ def _zswap(found: _Found, asked: Asked, percent: int | None, size: int) -> Itera
     if not values and not stays:
         return
     old = setupsteps.read_zswap([*values, *stays])
-    before = {name: _persisted().get(name) for name in old} if asked.boot else None
+    persisted = _persisted() if asked.boot else {}
+    before = {name: persisted.get(name) for name in old} if asked.boot else None
     yield setupsteps.Zswap(old, {**values, **stays}, before)
 
 
@@ -283,7 +288,8 @@ def _unpersisted(
         name: value
         for name, value in wanted.items()
         if name not in values and running.get(name) == value and persisted.get(name) != value
-        if not _is_on_command_line(name, value)
+        # what the kernel was booted with it may be booted with again
+        if bootcheck.boot_parameter(f"zswap.{name}") != value
     }
 
 
@@ -295,17 +301,6 @@ def _persisted() -> dict[str, str]:
         without = again("setup", "--no-boot", otherwise="ghostctl setup --no-boot")
         hint = f"mv -n {quote(path)} {quote(f'{path}.old')}  # or: {without}"
         raise Error(error.what, path=path, hint=hint) from None
-
-
-def _is_on_command_line(name: str, value: str) -> bool:
-    """Whether the kernel was booted with a parameter of zswap that it may be booted with again."""
-    try:
-        with open("/proc/cmdline", encoding="ascii", errors="replace") as file:
-            words = file.read().split()
-    except OSError as error:
-        trace(describe(error))
-        return False
-    return f"zswap.{name}={value}" in words
 
 
 def _uses_zswap(now: plan.Now, actives: list[Active]) -> bool:
@@ -329,7 +324,7 @@ def _ghost(found: _Found, size: int) -> Iterator[Step]:
 def _new_uuid() -> str:
     import uuid
 
-    return str(uuid.UUID(bytes=labels.parse_uuid("random")))
+    return str(uuid.uuid4())
 
 
 def _area(found: _Found, asked: Asked, prio: int, limit: int | None) -> Iterator[Step]:
@@ -360,7 +355,7 @@ def _boot(found: _Found, asked: Asked, size: int, prio: int, limit: int | None) 
     if found.line is None:
         options = plan.fstab_options(size, prio, _fallback(found, asked), limit)
         path = bootcheck.check_new(now.path, options, asked.fstab_path)
-        raw, text = fstab.format_swap(path, options), _content(asked.fstab_path)
+        raw, text = fstab.format_swap(path, options), declared.content(asked.fstab_path)
         is_open = bool(text) and not (text or b"").endswith(b"\n")
         line = os.fsdecode(raw)
         steps.append(setupsteps.Line(path, asked.fstab_path, line, None, text is None, is_open))
@@ -378,13 +373,6 @@ def _boot(found: _Found, asked: Asked, size: int, prio: int, limit: int | None) 
     if is_for_systemd and installation.find() is None:
         steps.append(setupsteps.Generator(installation.LOCAL))
     return steps, line.rstrip("\n")
-
-
-def _content(path: str) -> bytes | None:
-    try:
-        return b"".join(line.raw for line in fstab.read(path))
-    except FileNotFoundError:
-        return None
 
 
 def _changes(found: _Found, asked: Asked, size: int, limit: int) -> list[str]:
@@ -467,7 +455,7 @@ def made(path: str | None) -> list[Noted]:
         raise Denied("only root can tell what setup has made", path=setuprecord.PATH) from None
     if path is None:
         return entries
-    real = fstab.real_path(fstab.simplify(os.path.abspath(path)))
+    real = _real(path)
     paths = {setupsteps.path_of(entry.step) for entry in entries} - {None}
     if real not in paths:
         raise NotFound("setup has not made it", path=path)
