@@ -99,6 +99,15 @@ def remove(path: str) -> None:
         os.fsync(gone.dirfd)
 
 
+def remove_directory(path: str) -> None:
+    """Removes an empty directory; one with files in it, or a mount point, stays. Raises `OSError`."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+            raise
+
+
 def _clear(dirfd: int) -> None:
     """Removes what a killed process left; whatever else has that name is in the way."""
     try:

@@ -50,8 +50,11 @@ def resize(file: File, size: int, take_down: TakeDown | None = None) -> Resized:
     request = activation.Request(backend.options(active), active.backend or "file", force=True)
     _check(file, old, new, backend)
 
-    def interrupted() -> None:
-        report.warn(file.path, f"interrupted, but active again, with the new size of {new.size} bytes")
+    def interrupted(error: Error | OSError | None) -> None:
+        if error is not None:
+            report.error(error)
+        else:
+            report.warn(file.path, f"interrupted, but active again, with the new size of {new.size} bytes")
 
     with signals.deferred(interrupted):
         try:

@@ -84,12 +84,9 @@ def _is(value: object, hint: Any) -> bool:
 def _write(entries: Sequence[Noted]) -> None:
     directory = os.path.dirname(PATH)
     if not entries:
-        try:
-            with suppress(FileNotFoundError):
-                atomic.remove(PATH)
-        finally:
-            with suppress(OSError):
-                os.rmdir(directory)
+        with suppress(FileNotFoundError):
+            atomic.remove(PATH)
+        atomic.remove_directory(directory)
         return
     steps = [{"step": one.step.id, "done": one.is_done, "values": asdict(one.step)} for one in entries]
     text = json.dumps({"version": _VERSION, "steps": steps}, indent=1) + "\n"
@@ -132,10 +129,10 @@ def carry_out(steps: Iterable[Step], take_down: TakeDown, progress: Progress) ->
 def settle() -> None:
     """For a machine that is as it is to be: no step of the record is in doubt any more.
 
-    Raises `Error` and `OSError`.
+    A directory that an earlier run could not remove goes with its last step. Raises `Error` and `OSError`.
     """
     noted = read()
-    if not all(entry.is_done for entry in noted):
+    if not noted or not all(entry.is_done for entry in noted):
         _write([Noted(entry.step, is_done=True) for entry in noted])
 
 
@@ -155,6 +152,11 @@ def _give_up(noted: list[Noted], before: int, take_down: TakeDown) -> None:
         report.error(Error(what, hint="ghostctl setup --undo"))
 
 
+def _interrupted(error: Error | OSError | None) -> None:
+    if error is not None:
+        report.error(error)
+
+
 def in_order(entries: Iterable[Noted]) -> list[Noted]:
     """The order to take them back in: the last one first, but areas before all, which alone may refuse."""
     last_first = list(entries)[::-1]
@@ -168,7 +170,7 @@ def take_back(entries: Iterable[Noted], take_down: TakeDown, done: Callable[[Ste
     between two steps. Raises as the steps, `Error` and `OSError`: a step that is not done with stays noted.
     """
     for entry in entries:
-        with signals.deferred():
+        with signals.deferred(_interrupted):
             noted = read()
             if not os.access(os.path.dirname(PATH), os.W_OK):
                 raise OSError(errno.EROFS, "cannot be written, so nothing is taken back", PATH)

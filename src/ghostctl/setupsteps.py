@@ -155,8 +155,7 @@ class Ghost(Step):
             areas.refuse_active(file)
             atomic.remove(self.path)
         if not self.had_directory:
-            with suppress(OSError):
-                os.rmdir(os.path.dirname(self.path))
+            atomic.remove_directory(os.path.dirname(self.path))
         return True
 
     def what(self) -> str:

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from .errors import Error
+
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 """The signals that end the program."""
 
@@ -21,10 +23,11 @@ def is_ignored(number: int) -> bool:
 
 
 @contextmanager
-def deferred(interrupted: Callable[[], None] | None = None) -> Iterator[None]:
+def deferred(interrupted: Callable[[Error | OSError | None], None] | None = None) -> Iterator[None]:
     """Within the block a signal that would end the program is noted in `arrived`; at its end it takes effect.
 
-    Before that, `interrupted` is called, unless the block has raised an exception.
+    Before that, `interrupted` is called with the error that the block has raised, if any: the signal takes
+    its place.
 
     By handlers, not by a mask: a mask holds for one thread only, and the kernel would give the signal to
     another. A system call that the signal ends returns EINTR, so swapoff(2) can still be given up.
@@ -36,15 +39,17 @@ def deferred(interrupted: Callable[[], None] | None = None) -> Iterator[None]:
         arrived.append(number)
 
     old = {number: signal.signal(number, note) for number in ENDING if not is_ignored(number)}
-    done = False
+    failure: Error | OSError | None = None
     try:
         yield
-        done = True
+    except (Error, OSError) as error:
+        failure = error
+        raise
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
         del arrived[len(arrived) - len(held) :]
-        if held and done and interrupted is not None:
-            interrupted()
+        if held and interrupted is not None:
+            interrupted(failure)
         for arrival in dict.fromkeys(held):
             os.kill(os.getpid(), arrival)

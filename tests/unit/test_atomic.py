@@ -189,6 +189,18 @@ def test_removal_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         atomic.remove(str(path))
 
 
+def test_an_empty_directory_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, busy = tmp_path / "empty", tmp_path / "busy"
+    path.mkdir()
+    (busy / "file").mkdir(parents=True)
+    for name in (path, path, busy):
+        atomic.remove_directory(str(name))
+    assert (path.exists(), busy.exists()) == (False, True)
+    oscalls.fail(monkeypatch, "rmdir", errno.EACCES)
+    with pytest.raises(PermissionError):
+        atomic.remove_directory(str(busy))
+
+
 # one file, whole or not at all
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import oscalls
 import pytest
@@ -95,6 +96,24 @@ def test_the_handlers_are_put_back_when_the_block_fails(came: list[int]) -> None
     assert came == [signal.SIGTERM]
     send(signal.SIGHUP)
     assert came == [signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.usefixtures("came")
+def test_the_error_whose_place_a_signal_takes_is_told() -> None:
+    told: list[object] = []
+    failure = errors.Error("not done")
+
+    def fail() -> None:
+        raise failure
+
+    for is_sent in (False, True):
+        for block, wanted in ((fail, failure), (lambda: None, None)):
+            with suppress(errors.Error), signals.deferred(told.append):
+                if is_sent:
+                    send(signal.SIGTERM)
+                block()
+            assert told == ([wanted] if is_sent else [])
+            told.clear()
 
 
 def test_what_a_handler_raises_comes_out_of_the_block() -> None:

@@ -141,6 +141,8 @@ def _take_back(file: str | None, *, dry_run: bool, yes: bool, as_json: bool) -> 
     entries = setup.made(file)
     steps = [(entry.step.id, entry.step.back()) for entry in entries]
     document: dict[str, object] = {"undo": True, "file": file}
+    if not steps and not dry_run:
+        setuprecord.settle()
     if not _agreed([what for _, what in steps], dry_run=dry_run, yes=yes, as_json=as_json):
         if as_json:
             click.echo(output.json_text(_document(document, steps, [True] * len(steps), dry_run=dry_run)))
