@@ -113,7 +113,7 @@ def _persisted(place: Place) -> None:
 
 def _set_up(place: Place) -> None:
     file, fstab = str(place.directory / "ghost0"), str(place.directory / "fstab")
-    place.ghostctl("setup", file, "-T", fstab, "--fallback", "zram", "--yes")
+    place.ghostctl("setup", file, "-p", "9", "-T", fstab, "--fallback", "zram", "--yes")
 
 
 def _installed(place: Place) -> None:
@@ -316,7 +316,7 @@ SCENARIOS = (
     ),
     Scenario(
         "setup-line",
-        "setup {d}/ghost0 --fallback zram -T {d}/fstab --yes",
+        "setup {d}/ghost0 -p 9 --fallback zram -T {d}/fstab --yes",
         _fstab(_SETUP_LINE),
         zram=True,
         expect=lambda old, new: _active_on_zram(old, new) or _declares(16 * MIB)(old, new),
