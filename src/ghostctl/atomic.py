@@ -100,11 +100,15 @@ def remove(path: str) -> None:
 
 
 def remove_directory(path: str) -> None:
-    """Removes an empty directory; one with files in it, or a mount point, stays. Raises `OSError`."""
+    """Removes an empty directory. Raises `OSError`.
+
+    One with files in it, a mount point, and any on a read-only filesystem stay: rmdir(2) says EROFS there
+    also of a directory that does not exist.
+    """
     try:
         os.rmdir(path)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.EROFS):
             raise
 
 

@@ -129,7 +129,7 @@ def carry_out(steps: Iterable[Step], take_down: TakeDown, progress: Progress) ->
 def settle() -> None:
     """For a machine that is as it is to be: no step of the record is in doubt any more.
 
-    A directory that an earlier run could not remove goes with its last step. Raises `Error` and `OSError`.
+    Without steps the directory of the record is removed, too. Raises `Error` and `OSError`.
     """
     noted = read()
     if not noted or not all(entry.is_done for entry in noted):

@@ -196,6 +196,9 @@ def test_an_empty_directory_is_removed(tmp_path: Path, monkeypatch: pytest.Monke
     for name in (path, path, busy):
         atomic.remove_directory(str(name))
     assert (path.exists(), busy.exists()) == (False, True)
+    with monkeypatch.context() as patch:
+        oscalls.fail(patch, "rmdir", errno.EROFS)
+        atomic.remove_directory(str(path))
     oscalls.fail(monkeypatch, "rmdir", errno.EACCES)
     with pytest.raises(PermissionError):
         atomic.remove_directory(str(busy))
