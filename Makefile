@@ -5,15 +5,21 @@ DESTDIR ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
-libdir = $(PREFIX)/lib/ghostctl
-bindir = $(PREFIX)/bin
-mandir = $(PREFIX)/share/man
-bashcompdir = $(PREFIX)/share/bash-completion/completions
-zshcompdir = $(PREFIX)/share/zsh/site-functions
-fishcompdir = $(PREFIX)/share/fish/vendor_completions.d
-generatordir = $(or $(shell pkg-config --variable=systemdsystemgeneratordir systemd 2>/dev/null),/usr/lib/systemd/system-generators)
 
-.PHONY: help demo test test-fast test-vm faults mutants lint bench against bench-vm man install uninstall venv clean
+# Where `make install` puts things: see there
+LIBDIR = $(PREFIX)/lib/ghostctl
+BINDIR = $(PREFIX)/bin
+MANDIR = $(PREFIX)/share/man
+DOCDIR = $(PREFIX)/share/doc/ghostctl
+UNITDIR = $(PREFIX)/lib/systemd/system
+GENERATORDIR = $(PREFIX)/lib/systemd/system-generators
+BASHCOMPDIR = $(PREFIX)/share/bash-completion/completions
+# Debian's zsh reads vendor-completions of /usr, and site-functions of /usr/local
+ZSHCOMPDIR = $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard /etc/debian_version)),vendor-completions,site-functions)
+# fish looks below /usr/local/share only where XDG_DATA_DIRS names it
+FISHCOMPDIR = $(if $(filter /usr/local,$(PREFIX)),/etc/fish/completions,$(PREFIX)/share/fish/vendor_completions.d)
+
+.PHONY: help demo test test-fast test-vm faults mutants lint bench against bench-vm man install install-package install-data uninstall venv clean
 
 help:
 	@echo 'make demo      ghostctl setup: what it would do here; in small done for real, shown, and taken back'
@@ -80,36 +86,25 @@ man:
 	man -l man/ghostctl.8 man/ghostctl.5
 
 # The package and what it needs go to a directory of their own, so that any Python's site-packages stay as
-# they are. DEPS= leaves out the dependencies, for distributions that package them.
-DEPS ?= yes
+# they are. DEPS= leaves out the dependencies, and with them pip and the network, for distributions that
+# package them; COMPILE= leaves out bytecode. PYTHON is what runs the program, too.
+DEPS = yes
+COMPILE = yes
 
-install:
-	install -d '$(DESTDIR)$(libdir)' '$(DESTDIR)$(bindir)' \
-		'$(DESTDIR)$(mandir)/man5' '$(DESTDIR)$(mandir)/man8' \
-		'$(DESTDIR)$(bashcompdir)' '$(DESTDIR)$(zshcompdir)' '$(DESTDIR)$(fishcompdir)' \
-		'$(DESTDIR)$(generatordir)'
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade \
-		$(if $(DEPS),,--no-deps) --target '$(DESTDIR)$(libdir)' .
-	rm -rf '$(DESTDIR)$(libdir)/bin' '$(DESTDIR)$(libdir)/share'
-	for file in tools/launcher.in:'$(DESTDIR)$(bindir)/ghostctl' \
-		src/ghostctl/ghostctl-generator.in:'$(DESTDIR)$(generatordir)/ghostctl-generator'; do \
-		sed -e "s|@PYTHON@|$$($(PYTHON) -c 'import sys; print(sys.executable)')|" -e 's|@LIBDIR@|$(libdir)|' \
-			-e 's|@GHOSTCTL@|$(bindir)/ghostctl|' "$${file%%:*}" >"$${file#*:}" && \
-		chmod 755 "$${file#*:}" || exit; \
-	done
-	install -m 644 man/ghostctl.5 '$(DESTDIR)$(mandir)/man5/'
-	install -m 644 man/ghostctl.8 man/ghostctl-generator.8 '$(DESTDIR)$(mandir)/man8/'
-	install -m 644 completions/ghostctl.bash '$(DESTDIR)$(bashcompdir)/ghostctl'
-	install -m 644 completions/_ghostctl '$(DESTDIR)$(zshcompdir)/'
-	install -m 644 completions/ghostctl.fish '$(DESTDIR)$(fishcompdir)/'
+install: install-package install-data
+
+$(foreach name,DESTDIR LIBDIR BINDIR MANDIR DOCDIR UNITDIR GENERATORDIR BASHCOMPDIR ZSHCOMPDIR FISHCOMPDIR \
+	DEPS COMPILE,$(eval install-package install-data uninstall: export $(name) := $$($(name))))
+
+install-package:
+	@$(PYTHON) -B tools/install.py package
+
+# man pages, completions, generator, systemd units, examples
+install-data:
+	@$(PYTHON) -B tools/install.py data
 
 uninstall:
-	rm -rf '$(DESTDIR)$(libdir)'
-	rm -f '$(DESTDIR)$(bindir)/ghostctl' '$(DESTDIR)$(generatordir)/ghostctl-generator' \
-		'$(DESTDIR)$(mandir)/man5/ghostctl.5' \
-		'$(DESTDIR)$(mandir)/man8/ghostctl.8' '$(DESTDIR)$(mandir)/man8/ghostctl-generator.8' \
-		'$(DESTDIR)$(bashcompdir)/ghostctl' '$(DESTDIR)$(zshcompdir)/_ghostctl' \
-		'$(DESTDIR)$(fishcompdir)/ghostctl.fish'
+	@$(PYTHON) -B tools/install.py uninstall
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
