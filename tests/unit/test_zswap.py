@@ -10,7 +10,7 @@ from pathlib import Path
 import oscalls
 import pytest
 
-from ghostctl import zswap
+from ghostctl import atomic, kernel, zswap
 from ghostctl.errors import Error, Unsupported, UsageError
 
 MACHINES = Path(__file__).parent.parent / "data/machines"
@@ -471,3 +471,251 @@ def test_what_is_no_file_is_foreign_too(machine: Path, kind: str) -> None:
 
 def test_more_than_all_of_memory_is_all_of_it() -> None:
     assert zswap.pool_limit(2**32 - 1, 1 << 30) == 1 << 30
+
+
+def test_what_kernels_have_when_nobody_told_them_another() -> None:
+    """The machines are stored as they booted."""
+    for name in ("linux-6.1", "linux-6.12-ghost", "linux-6.18"):
+        state = zswap.read(str(MACHINES / name))
+        assert state is not None
+        assert state.max_pool_percent == zswap.USUAL_POOL_PERCENT
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("max_pool_percent", "1", "1"),
+        ("max_pool_percent", "100", "100"),
+        ("max_pool_percent", "007%", "7"),
+        ("accept_threshold_percent", "0", "0"),
+        ("enabled", "TRUE", "Y"),
+        ("enabled", "1", "Y"),
+        ("enabled", "No", "N"),
+        ("enabled", "off", "N"),
+        ("shrinker_enabled", "y", "Y"),
+        # as long as the kernel's names can be
+        ("compressor", "z" * 63, "z" * 63),
+        ("compressor", "lzo-rle", "lzo-rle"),
+    ],
+)
+def test_parse_takes(machine: Path, name: str, text: str, value: str) -> None:
+    assert zswap.parse({name: text}, str(machine)) == {name: value}
+
+
+@pytest.mark.parametrize(
+    ("stored", "pool", "limit", "ratio", "fill"),
+    [
+        (None, None, None, None, None),
+        (0, 0, 1000, None, 0),
+        # stored pages that no pool is known for, and a pool that is no longer needed
+        (4096, 0, 1000, None, 0),
+        (0, 4096, 8192, None, 50),
+        (3000, 2000, 3000, 1.5, 66),
+        (3000, 2000, None, 1.5, None),
+        (3000, 2000, 0, 1.5, None),
+        (3000, None, 3000, None, None),
+        (300000, 200000, 200000, 1.5, 100),
+    ],
+)
+def test_ratio_and_fill(
+    stored: int | None, pool: int | None, limit: int | None, ratio: float | None, fill: int | None
+) -> None:
+    state = zswap.UNKNOWN._replace(stored=stored, pool=pool, pool_limit=limit)
+    assert (state.ratio, state.fill) == (ratio, fill)
+
+
+@pytest.mark.parametrize(("text", "is_on"), [("Y", True), ("N", False)])
+def test_flags_are_read_as_the_kernel_prints_them(machine: Path, text: str, is_on: bool) -> None:
+    for name in ("enabled", "shrinker_enabled"):
+        set_file(machine, name, text)
+    state = zswap.read(str(machine))
+    assert state is not None
+    assert (state.enabled, state.shrinker_enabled) == (is_on, is_on)
+
+
+def test_a_limit_needs_memory_and_a_percentage(machine: Path) -> None:
+    """Not that the rest could not be told without them."""
+    (machine / zswap.PARAMETERS / "max_pool_percent").unlink()
+    state = zswap.read(str(machine))
+    assert state is not None
+    assert (state.max_pool_percent, state.pool_limit, state.pool) == (None, None, 0)
+    set_file(machine, "max_pool_percent", "20")
+    (machine / "proc/meminfo").unlink()
+    state = zswap.read(str(machine))
+    assert state is not None
+    assert (state.max_pool_percent, state.pool_limit, state.enabled) == (20, None, False)
+
+
+def test_events(tmp_path: Path) -> None:
+    """By kernels that have zswap, that are older than a counter, and that have none; and without /proc."""
+    assert zswap.read_events(str(MACHINES / "linux-6.18")) == {
+        "pswpin": 0,
+        "pswpout": 1,
+        "zswpin": 0,
+        "zswpout": 0,
+        "zswpwb": 0,
+    }
+    assert "zswpwb" not in zswap.read_events(str(MACHINES / "linux-6.1"))
+    assert zswap.read_events(str(tmp_path)) == {}
+
+
+def test_debug_counters_are_numbers(machine: Path) -> None:
+    (machine / zswap.DEBUG / "pool_total_size").write_text("8192\n")
+    (machine / zswap.DEBUG / "words").write_text("not yet\n")
+    found = zswap.read_debug(str(machine))
+    assert found["pool_total_size"] == 8192
+    assert "words" not in found
+
+
+CRYPTO = """\
+name         : zstd
+driver       : zstd-scomp
+type         : scomp
+
+name         : sha256
+module       : compression
+type         : shash
+
+name         : lzo
+type         : compression
+
+name         : lz4
+type         : acomp
+
+name         : lz4
+type         : scomp
+
+name         : cbc(aes)
+type         : skcipher
+"""
+
+
+def test_compressors_by_type(tmp_path: Path) -> None:
+    assert zswap.compressors(str(tmp_path)) == []
+    (tmp_path / "proc").mkdir()
+    # an entry without a name is nobody's
+    (tmp_path / "proc/crypto").write_text("type         : scomp\n\n" + CRYPTO)
+    assert zswap.compressors(str(tmp_path)) == ["lz4", "lzo", "zstd"]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written into parameters, as ``NAME=VALUE``, in order."""
+    words: list[str] = []
+    real = kernel.write_attribute
+
+    def write(path: str, value: str) -> None:
+        words.append(f"{os.path.basename(path)}={value}")
+        real(path, value)
+
+    monkeypatch.setattr(kernel, "write_attribute", write)
+    return words
+
+
+@pytest.mark.parametrize(
+    ("was", "values", "order"),
+    [
+        ("Y", {"compressor": "lz4"}, ["compressor=lz4"]),
+        # only a zswap that runs says whether it has a compressor
+        ("N", {"compressor": "lz4"}, ["enabled=Y", "compressor=lz4", "enabled=N"]),
+        ("N", {"zpool": "zsmalloc"}, ["enabled=Y", "zpool=zsmalloc", "enabled=N"]),
+        ("N", {"compressor": "lz4", "enabled": "Y"}, ["enabled=Y", "compressor=lz4"]),
+        ("N", {"enabled": "N", "compressor": "lz4"}, ["enabled=Y", "compressor=lz4", "enabled=N"]),
+        ("N", {"max_pool_percent": "30"}, ["max_pool_percent=30"]),
+        ("N", {"max_pool_percent": "30", "enabled": "Y"}, ["enabled=Y", "max_pool_percent=30"]),
+        ("Y", {"enabled": "N", "max_pool_percent": "30"}, ["max_pool_percent=30", "enabled=N"]),
+    ],
+)
+def test_the_order_of_apply(
+    tmp_path: Path, written: list[str], was: str, values: dict[str, str], order: list[str]
+) -> None:
+    machine = tmp_path / "root"
+    shutil.copytree(MACHINES / "linux-6.12-ghost", machine)
+    set_file(machine, "enabled", was)
+    before = {name: get_file(machine, name) for name in values}
+    assert zswap.apply(values, str(machine)) == before
+    assert written == order
+    after = {"enabled": was, **values}
+    assert {name: get_file(machine, name) for name in after} == after
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("compressor", "loaded are: deflate, lzo, lzo-rle"), ("zpool", None)]
+)
+def test_a_name_that_the_kernel_does_not_know(
+    machine: Path, written: list[str], monkeypatch: pytest.MonkeyPatch, name: str, hint: str | None
+) -> None:
+    set_file(machine, "zpool", "zbud")
+    set_file(machine, "max_pool_percent", "20")
+    set_file(machine, "enabled", "N")
+    before = zswap.read_parameters(str(machine))
+    with monkeypatch.context() as patched:
+        fail_writes(patched, machine, name, errno.ENOENT)
+        with pytest.raises(Unsupported, match=f"this kernel has no {name} 'zzz'") as caught:
+            zswap.apply({"max_pool_percent": "30", name: "zzz"}, str(machine))
+    assert caught.value.hint == hint
+    assert zswap.read_parameters(str(machine)) == before
+    # it is off again at the end: what was tried was so by a zswap that runs
+    assert written == [
+        "enabled=Y",
+        "max_pool_percent=30",
+        f"{name}=zzz",
+        "max_pool_percent=20",
+        "enabled=N",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("max_pool_percent", errno.ENOENT), ("compressor", errno.EINVAL)]
+)
+def test_other_refusals_are_those_of_the_kernel(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    set_file(machine, "enabled", "Y")
+    fail_writes(monkeypatch, machine, name, number)
+    with oscalls.raises(number, machine / zswap.PARAMETERS / name):
+        zswap.apply({name: "1"}, str(machine))
+
+
+def test_a_kernel_that_takes_another_value(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = kernel.write_attribute
+    set_file(machine, "max_pool_percent", "20")
+    monkeypatch.setattr(
+        kernel, "write_attribute", lambda path, value: real(path, "25" if value == "30" else value)
+    )
+    with pytest.raises(Error, match="the kernel took '25' for '30'") as caught:
+        zswap.apply({"max_pool_percent": "30"}, str(machine))
+    assert caught.value.path == str(machine / zswap.PARAMETERS / "max_pool_percent")
+    assert get_file(machine, "max_pool_percent") == "20"
+
+
+def test_what_somebody_wrote_into_the_file_by_hand(machine: Path) -> None:
+    root = str(machine)
+    path = Path(zswap.persist({"enabled": "Y"}, root))
+    with path.open("a") as file:
+        file.write(
+            "# w /sys/module/zswap/parameters/compressor - - - - lz4\n"
+            "w+ /sys/module/zswap/parameters/zpool - - - - zbud\n"
+            "w /sys/module/zswap/parameters/compressor - - - - two words\n"
+            "w /sys/module/zswap/parameters/compressor - - - -\n"
+            "w /sys/module/zswap/parameters/max_pool_percent  -  -  -  -  40\n"
+        )
+    files = oscalls.open_descriptors()
+    assert zswap.read_persistent(root) == {"enabled": "Y", "max_pool_percent": "40"}
+    assert oscalls.open_descriptors() == files
+
+
+def test_a_file_that_cannot_be_opened_is_not_foreign(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zswap.persist({"enabled": "Y"}, str(machine))
+    oscalls.fail(monkeypatch, "open", errno.EACCES, when=lambda name, *_a, **_k: name == path)
+    with pytest.raises(PermissionError):
+        zswap.read_persistent(str(machine))
+
+
+def test_a_foreign_file_that_comes_meanwhile_stays(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = machine / zswap.TMPFILES
+    path.parent.mkdir(parents=True)
+    monkeypatch.setattr(atomic, "make_directories", lambda _: path.write_text("theirs\n"))
+    with pytest.raises(Error, match="not written by ghostctl"):
+        zswap.persist({"enabled": "Y"}, str(machine))
+    assert path.read_text() == "theirs\n"
