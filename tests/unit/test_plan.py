@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from machine import require
 
-from ghostctl import capacity, fstab, plan, sizes, zswap
+from ghostctl import areas, backends, capacity, fstab, header, plan, sample, sizes, zswap
 from ghostctl.areas import Active
 from ghostctl.capacity import Held, Pool
-from ghostctl.errors import Error, NotAGhost
+from ghostctl.errors import Busy, Error, NotAGhost, Unsupported
 from ghostctl.plan import Now
 from ghostctl.swaps import Area
 from ghostctl.zswap import Zswap
@@ -357,3 +358,280 @@ def test_where_the_ratio_is_from(
     monkeypatch.setattr(plan, "sampled", lambda *_: sample)
     found = plan.ratio(state, mine, "lz4")
     assert (found.source, found.value) == (source, value)
+
+
+def root_with(tmp_path: Path, *lines: str) -> str:
+    """A machine of 1 GiB, with these lines in fstab."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 1048576 kB\n")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/fstab").write_text("".join(f"{line}\n" for line in lines))
+    return str(tmp_path)
+
+
+@pytest.fixture
+def takes_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_fallback", lambda _: None)
+
+
+@pytest.mark.usefixtures("takes_files")
+def test_of_the_ghost_that_is_asked_for(tmp_path: Path) -> None:
+    root = root_with(tmp_path, "LABEL=a none swap x-ghost.size=1G", "/h none swap x-ghost.size=1G")
+    areas_ = [
+        Active(Area(name, "ghost", 1024, 0, 5), name, "file", name) for name in ("/var/lib/ghost/swap0", "/g")
+    ]
+    usual, other = areas_
+    found = plan.look(areas_, ON, root, path="/g")
+    assert (found.path, found.own and found.own.area) == ("/g", other.area)
+    assert [one.area for one in found.others] == [usual.area]
+    # not active, whatever else is
+    found = plan.look(areas_, ON, root, path="/i")
+    assert (found.path, found.declared, found.own) == ("/i", None, None)
+    assert [one.area for one in found.others] == [usual.area, other.area]
+    # of fstab the first that is a path
+    found = plan.look([], ON, root)
+    assert (found.path, found.memory, found.fallback) == ("/h", GIB, None)
+    page = header.ghost(300, PAGE)
+    (tmp_path / "h").write_bytes(header.pack(page))
+    assert plan.look([], ON, root).declared == 300 * PAGE
+
+
+@pytest.mark.usefixtures("takes_files")
+def test_another_fstab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = root_with(tmp_path, "/h none swap x-ghost.size=1G")
+    (tmp_path / "etc/other").write_text("/i none swap x-ghost.size=1G\n")
+    assert plan.look([], ON, root, fstab_path="/etc/other").path == "/i"
+    assert plan.look([], ON, root, fstab_path="/etc/none").path == "/var/lib/ghost/swap0"
+    # of this machine: where the program was started
+    monkeypatch.chdir(tmp_path / "etc")
+    (tmp_path / "etc/third").write_text("/ghostctl-none none swap x-ghost.size=1G\n")
+    assert plan.look([], ON, fstab_path="third").path == "/ghostctl-none"
+
+
+@pytest.mark.usefixtures("takes_files")
+@pytest.mark.parametrize(
+    ("kind", "error", "words"),
+    [
+        ("directory", NotAGhost, "is a directory, not a ghost"),
+        ("text", NotAGhost, "is in the way of the ghost: it is "),
+        ("empty", NotAGhost, "is in the way of the ghost: it is "),
+        ("area", NotAGhost, "is in the way of the ghost: it is "),
+        ("active", Busy, "is an active swap area as /elsewhere"),
+    ],
+)
+def test_what_is_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, error: type[Error], words: str
+) -> None:
+    root, path = root_with(tmp_path, "/a\\040h none swap x-ghost.size=1G"), tmp_path / "a h"
+    area = header.pack(header.ghost(2, PAGE, bare=True)) + bytes(PAGE)
+    if kind == "directory":
+        path.mkdir()
+    else:
+        path.write_bytes({"text": b"a letter\n", "empty": b"", "area": area, "active": area}[kind])
+    found = Active(Area("/elsewhere", "file", 4, 0, 5), "/elsewhere") if kind == "active" else None
+    monkeypatch.setattr(areas, "active", lambda *_: found)
+    with pytest.raises(error, match=words) as caught:
+        plan.look([], ON, root)
+    if kind in ("text", "empty", "area"):
+        assert caught.value.path == "/a h"
+        # whatever it is, it is not thrown away
+        assert caught.value.hint == "mv -n '/a h' '/a h.old'"
+
+
+class Offer(backends.Backend):
+    """A backend of a kernel that has it, or not."""
+
+    def __init__(self, has: bool, needs_zswap: bool) -> None:
+        self.has, self.needs_zswap = has, needs_zswap
+
+    def unavailable(self) -> str | None:
+        return None if self.has else "not there"
+
+
+@pytest.mark.parametrize(
+    ("offers", "state", "expected"),
+    [
+        ({"file"}, ON, None),
+        ({"file", "ghostswap", "zram"}, ON, None),
+        ({"ghostswap", "zram"}, ON, "ghostswap"),
+        ({"xswap"}, ON._replace(enabled=False), "xswap"),
+        ({"zram"}, ON, "zram"),
+        # what lives in zswap is of no use without it
+        ({"file", "ghostswap", "xswap", "zram"}, None, "zram"),
+        ({"file", "ghostswap"}, None, Unsupported),
+        (set[str](), ON, Unsupported),
+    ],
+)
+def test_what_does_it_instead(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    offers: set[str],
+    state: Zswap | None,
+    expected: str | type[Error] | None,
+) -> None:
+    monkeypatch.setattr(backends, "get", lambda name: Offer(name in offers, name != "zram"))
+    root = root_with(tmp_path)
+    if isinstance(expected, type):
+        with pytest.raises(expected, match="has neither ghost swap with zswap nor zram"):
+            plan.look([], state, root)
+    else:
+        assert plan.look([], state, root).fallback == expected
+
+
+def test_a_sample_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As this zswap's compressor and allocator would have it."""
+    asked: list[tuple[object, ...]] = []
+    found: list[sample.Sample | None] = [sample.Sample(2.5, 400, 3, "lz4")]
+
+    def take(*args: object, **words: object) -> sample.Sample | None:
+        asked.append((*args, words))
+        return found[0]
+
+    monkeypatch.setattr(sample, "take", take)
+    how = found[0] and found[0].how
+    assert plan.sampled(ON._replace(zpool="zbud"), "lz4", [7]) == (2.5, "sampled", how)
+    assert plan.sampled(None, None) == (2.5, "sampled", how)
+    found[0] = None
+    assert plan.sampled(None, None) is None
+    assert asked == [("lz4", [7], {"zpool": "zbud"}), *[(None, None, {"zpool": None})] * 2]
+
+
+@pytest.mark.parametrize(
+    ("fallback", "limit", "at", "size", "percent", "takes", "slots"),
+    [
+        # beside the 100 MiB that are promised, of a pool of 512; 3.25 bytes a slot
+        (None, 512 * MIB, 4, 412 * MIB, 50, 103 * MIB, 342784),
+        # pages that do not compress take their size, no more
+        (None, 512 * MIB, 0.5, 412 * MIB, 50, 412 * MIB, 342784),
+        (None, 300 * MIB, 1.5, 200 * MIB, 29, 200 * MIB * 2 // 3, 166400),
+        # a device has its own limit, and 16 bytes more a slot
+        ("zram", 512 * MIB, 4, 512 * MIB, 50, 128 * MIB, 2523136),
+    ],
+)
+def test_what_follows_from_a_limit(
+    fallback: str | None, limit: int, at: float, size: int, percent: int, takes: int, slots: int
+) -> None:
+    require("pages-4k")
+    beside = held("/other", "ghost", 100 * MIB, 5, ZSWAP)
+    found = plan.alternative(now(others=(beside,), fallback=fallback), limit, at)
+    assert found == (percent, limit, size, takes, GIB - takes - slots, GIB - size - slots, slots)
+
+
+def test_a_limit_that_is_too_high() -> None:
+    there = now()
+    # 128 MiB beside it
+    assert plan.choose(there, 87, 3)[0].percent == 87
+    with pytest.raises(Error, match="a pool of 88% leaves too little memory") as caught:
+        plan.choose(there, 88, 3)
+    assert caught.value.hint == "ghostctl plan --pool-percent 87"
+
+
+def test_what_is_left_by_others() -> None:
+    """Of a pool of 512 MiB; the least is a ghost of 1 MiB."""
+
+    def beside(size: int) -> Now:
+        return now(others=(held("/other", "ghost", size, 5, ZSWAP),))
+
+    assert plan.choose(beside(511 * MIB), None, 3)[0].size == MIB
+    with pytest.raises(Error, match="512M of memory: too much for one beside them") as caught:
+        plan.choose(beside(512 * MIB), None, 3)
+    assert str(caught.value.hint).startswith("ghostctl doctor")
+    # what zram takes at most is its limit; its ghosts are nothing to zswap's pool, and the other way round
+    device = held("/dev/zram3", "partition", 100 * MIB, 5, Pool("zram3", 0, 0, 64 * MIB, 64 * MIB), "zram")
+    more = device._replace(area=device.area._replace(size_kib=32 << 10))
+    (ghost,) = beside(300 * MIB).others
+    assert now(others=(device, more, ghost), fallback="zram").promised == 96 * MIB
+    assert now(others=(device, more, ghost)).promised == 300 * MIB
+
+
+def on_zram(limit: int | None, most: int | None, prio: int = 7) -> Held:
+    """No machine has a device of this number."""
+    pool = Pool("zram4711", 0, 0, limit, most)
+    return held("/dev/zram4711", "partition", 512 * MIB - PAGE, prio, pool, "zram")._replace(ghost=GHOST)
+
+
+OFF = ON._replace(enabled=False)
+ON_AGAIN = f"ghostctl on --backend zram --memory-limit 512M -p 7 '{GHOST}'"
+
+
+@pytest.mark.parametrize(
+    ("mine", "declared", "expected"),
+    [
+        (on_zram(512 * MIB, 512 * MIB), 512 * MIB, []),
+        # a kernel that does not say what the limit is
+        (on_zram(None, None), 512 * MIB, []),
+        (on_zram(None, GIB), 512 * MIB, [f"ghostctl off '{GHOST}'", ON_AGAIN]),
+        (on_zram(512 * MIB, 512 * MIB, 3), 512 * MIB, [f"ghostctl off '{GHOST}'", ON_AGAIN]),
+        # a device is not resized while it is active
+        (
+            on_zram(512 * MIB, 512 * MIB),
+            200 * MIB,
+            [f"ghostctl off '{GHOST}'", f"ghostctl resize '{GHOST}' 512M", ON_AGAIN],
+        ),
+        (
+            on_zram(512 * MIB, 512 * MIB),
+            None,
+            [f"ghostctl off '{GHOST}'", f"ghostctl mkghost -s 512M '{GHOST}'", ON_AGAIN],
+        ),
+    ],
+)
+def test_what_changes_a_ghost_on_zram(mine: Held, declared: int | None, expected: list[str]) -> None:
+    # on a kernel that would take the file as well
+    there = now(state=OFF, declared=declared, own=mine)
+    chosen, _ = plan.choose(there, None, 3)
+    assert chosen.limit == 512 * MIB
+    assert plan.commands(there, chosen, 7) == expected
+    assert "x-ghost.fallback=zram" in plan.fstab_line(there, chosen, 7)
+    # zswap would keep its pages, but another ghost needs it
+    on = there._replace(state=ON)
+    assert plan.commands(on, chosen, 7) == [capacity.DISABLE_ZSWAP, *expected]
+    other = held("/other", "ghost", 100 * MIB, 5, ZSWAP)
+    assert plan.commands(on._replace(others=(other,)), chosen, 7) == expected
+    assert plan.commands(there._replace(state=None), chosen, 7) == expected
+
+
+def test_commands_where_another_backend_does_it() -> None:
+    there = now(fallback="ghostswap", declared=512 * MIB)
+    chosen, _ = plan.choose(there, None, 3)
+    assert plan.commands(there, chosen, 7) == [f"ghostctl on --fallback ghostswap -p 7 '{GHOST}'"]
+    assert "x-ghost.fallback=ghostswap,x-ghost.zswap" in plan.fstab_line(there, chosen, 7)
+
+
+@pytest.mark.parametrize(
+    ("size", "fallback", "limit", "words"),
+    [
+        (512 * MIB, (), None, "x-ghost.size=512M x-ghost.zswap"),
+        (MIB, ("zram",), None, "x-ghost.size=1M x-ghost.fallback=zram x-ghost.memory-limit=1M"),
+        (
+            GIB,
+            ("xswap", "zram"),
+            256 * MIB,
+            "x-ghost.size=1024M x-ghost.fallback=xswap,zram x-ghost.memory-limit=256M x-ghost.zswap",
+        ),
+        (GIB, ("xswap",), 256 * MIB, "x-ghost.size=1024M x-ghost.fallback=xswap x-ghost.zswap"),
+        (MIB + (MIB >> 1), (), None, "x-ghost.size=1572864 x-ghost.zswap"),
+    ],
+)
+def test_options_of_the_line(size: int, fallback: tuple[str, ...], limit: int | None, words: str) -> None:
+    options = plan.fstab_options(size, 7, fallback, limit)
+    text = " ".join(key if value is None else f"{key}={value}" for key, value in options)
+    assert text == f"defaults nofail pri=7 {words}"
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "expected"),
+    [
+        (0, [], 0),
+        (0, [-1], 0),
+        (-1, [], 100),
+        (-1, [-2], 100),
+        (1, [0], 1),
+        # another ghost may have the same, or more
+        (3, [("ghost", 9)], 3),
+        (-1, [("ghost", 9)], 10),
+    ],
+)
+def test_a_priority_that_is_kept(mine: int, others: list[int | tuple[str, int]], expected: int) -> None:
+    kinds = [one if isinstance(one, tuple) else ("file", one) for one in others]
+    areas_ = [Area(f"/{prio}", kind, 4, 0, prio) for kind, prio in kinds]
+    assert plan.priority(Area("/g", "ghost", 4, 0, mine), areas_) == expected
