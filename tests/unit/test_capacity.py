@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghostctl import capacity, mmstat, swaps
+from ghostctl import backends, capacity, mmstat, swaps
 from ghostctl.areas import Active
+from ghostctl.backends import Options
 from ghostctl.capacity import Held, Pool
 from ghostctl.swaps import Area
 from ghostctl.zswap import UNKNOWN, Zswap
@@ -389,3 +391,292 @@ def test_the_alarm(pool: Pool, size: int, used: int, words: str | None) -> None:
     assert capacity.alarm([one], [BELOW]) == alarm
     # what the pool does not take goes there, but for one that takes nothing
     assert capacity.alarm([one], [ABOVE]) == (alarm if pool.most == 0 else None)
+
+
+def test_full_to_the_percent() -> None:
+    def alarm(used: int, size: int = 1000 * MIB) -> str | None:
+        pool = Pool("zswap", used, used, 100 * MIB, 100 * MIB)
+        return capacity.alarm([Held(area("ghost", size, 200 * MIB), pool)], [])
+
+    assert alarm(90 * MIB - 1) is None
+    assert alarm(90 * MIB) == "90% full: 790M of slots are free in vain"
+    assert alarm(100 * MIB) == "100% full: 800M of slots are free in vain"
+    # as many slots as there is room
+    assert alarm(90 * MIB, 210 * MIB) is None
+    assert alarm(90 * MIB, 210 * MIB + 1024) is not None
+
+
+@pytest.mark.parametrize(
+    ("pool", "ratio", "measured", "rate", "room", "fill"),
+    [
+        (Pool("z", 2 * MIB, 8 * MIB, 10 * MIB, 10 * MIB), 4, True, 4, 32 * MIB, 20),
+        (Pool("z", 10 * MIB, 8 * MIB, 10 * MIB, 10 * MIB), 0.8, True, 0.8, 0, 100),
+        # 4 MiB of pages say something of the next ones
+        (Pool("z", MIB, 4 * MIB, 10 * MIB, 10 * MIB), 4, True, 4, 36 * MIB, 10),
+        (Pool("z", MIB, 4 * MIB - 1, 10 * MIB, 10 * MIB), pytest.approx(4), False, 1, 9 * MIB, 10),
+        # and until then counts what they were, where they take more
+        (Pool("z", 2 * MIB, 0, 10 * MIB, 10 * MIB), None, False, 1, 10 * MIB, 20),
+        (Pool("z", 2 * MIB, None, 10 * MIB, 10 * MIB), None, False, 1, 10 * MIB, 20),
+        # pages of one repeated word take no memory
+        (Pool("z", 0, 5 * MIB, 10 * MIB, 10 * MIB), None, False, 1, 10 * MIB, 0),
+        # nothing is known
+        (Pool("z", None, None, None, None), None, False, 1, None, None),
+        (Pool("z", None, None, 10 * MIB, 10 * MIB), None, False, 1, None, None),
+        (Pool("z", None, 5 * MIB, 10 * MIB, 10 * MIB), None, False, 1, None, None),
+        (Pool("z", 2 * MIB, 8 * MIB, None, None), 4, True, 4, None, None),
+        # nothing more is taken
+        (Pool("z", 2 * MIB, 8 * MIB, 10 * MIB, 0), 4, True, 4, 0, None),
+        (Pool("z", None, None, None, 0), None, False, 1, 0, None),
+    ],
+)
+def test_a_pool(
+    pool: Pool, ratio: float | None, measured: bool, rate: float, room: int | None, fill: int | None
+) -> None:
+    assert (pool.ratio, pool.is_measured, pool.rate) == (ratio, measured, rate)
+    assert (pool.room, pool.fill) == (room, fill)
+
+
+def test_the_pool_of_zswap() -> None:
+    used = (50 * MIB, 200 * MIB, 100 * MIB)
+    assert capacity.zswap_pool(ON) == Pool("zswap", *used, 100 * MIB)
+    assert capacity.zswap_pool(ON._replace(enabled=False)) == Pool("zswap", *used, 0)
+    assert capacity.zswap_pool(ON._replace(enabled=None)) == Pool("zswap", *used, 100 * MIB)
+    assert capacity.zswap_pool(None) == Pool("zswap", None, None, None, 0)
+
+
+def test_the_pool_of_a_zram_device(root: Root) -> None:
+    root.zram(1, mm_stat(8 * MIB, 4 * MIB, 64 * MIB))
+    root.zram(2, mm_stat(8 * MIB, 4 * MIB, 0))
+    used = (4 * MIB, 8 * MIB)
+    assert capacity.zram_pool(1, str(root)) == Pool("zram1", *used, 64 * MIB, 64 * MIB)
+    assert capacity.zram_pool(2, str(root)) == Pool("zram2", *used, None, 1024 * MIB)
+    assert capacity.zram_pool(3, str(root)) == Pool("zram3", None, None, None, None)
+    # a machine that does not say how much memory it has
+    (root.path / "proc/meminfo").write_text("MemFree: 1024 kB\n")
+    for _ in range(2):
+        assert capacity.zram_pool(1, str(root)) == Pool("zram1", *used, 64 * MIB, 64 * MIB)
+        assert capacity.zram_pool(2, str(root)) == Pool("zram2", *used, None, None)
+        (root.path / "proc/meminfo").unlink(missing_ok=True)
+
+
+def test_what_the_kernel_does_not_say_of_one_is_not_known_of_all() -> None:
+    sound = Held(area("ghost", 10 * MIB, 4 * MIB), Pool("a", MIB, 4 * MIB, 5 * MIB, 5 * MIB))
+    silent = Held(area("ghost", 20 * MIB, 6 * MIB), Pool("b", None, None, None, None))
+    empty = Held(area("ghost", 20 * MIB), Pool("c", 0, 0, 10 * MIB, 10 * MIB))
+    assert capacity.total([sound]) == capacity.Total(10 * MIB, 4 * MIB, 4 * MIB, MIB, 5 * MIB, 6 * MIB)
+    found = capacity.total([sound, silent])
+    assert found == capacity.Total(30 * MIB, 10 * MIB, None, None, None, None)
+    assert (found.free, found.ratio, found.is_short) == (20 * MIB, None, False)
+    found = capacity.total([sound, empty])
+    assert found == capacity.Total(30 * MIB, 4 * MIB, 4 * MIB, MIB, 15 * MIB, 16 * MIB)
+    assert (found.free, found.ratio, found.is_short) == (26 * MIB, 4, True)
+    for stored, memory in ((0, MIB), (MIB, 0), (None, MIB), (MIB, None)):
+        assert found._replace(stored=stored, memory=memory).ratio is None
+    # as much as they promise
+    assert not found._replace(room=26 * MIB).is_short
+    assert found._replace(room=26 * MIB - 1).is_short
+
+
+@pytest.mark.parametrize(
+    ("memory", "most", "limits"),
+    [
+        # what is 128 MiB less than all, in percent, but 50 to 90
+        (64 * 1024, 90, {90: 90, 91: 50, 100: 50}),
+        (800, 84, {84: 84, 85: 50, 90: 50}),
+        (300, 57, {57: 57, 58: 50}),
+        (256, 50, {50: 50, 51: 50}),
+        (64, 50, {20: 50, 49: 49}),
+        # 20 is the kernel's, and 30 has been chosen
+        (800, 84, {None: 50, 0: 50, 20: 50, 29: 50, 30: 30, 40: 40}),
+    ],
+)
+def test_the_limit_of_the_pool_in_percent(memory: int, most: int, limits: dict[int | None, int]) -> None:
+    assert capacity.most_percent(memory * MIB) == most
+    assert {now: capacity.pool_percent(now, memory * MIB) for now in limits} == limits
+
+
+@pytest.mark.parametrize(
+    ("now", "limit"),
+    [
+        (None, 500 * MIB),
+        (0, 500 * MIB),
+        (100 * MIB, 500 * MIB),
+        # 30 percent, or as many whole MiB as there are in that
+        (298 * MIB + 1, 500 * MIB),
+        (299 * MIB, 500 * MIB),
+        (299 * MIB + 1, 299 * MIB + 1),
+        (300 * MIB, 300 * MIB),
+        (870 * MIB, 870 * MIB),
+        (870 * MIB + 1, 500 * MIB),
+    ],
+)
+def test_the_memory_limit_of_a_zram_device(now: int | None, limit: int) -> None:
+    assert capacity.zram_limit(now, 1000 * MIB) == limit
+
+
+def test_a_size_that_fits() -> None:
+    assert capacity.fitting(0) == 0
+    assert capacity.fitting(MIB - 1) == 0
+    assert capacity.fitting(100 * MIB) == capacity.fitting(101 * MIB - 1) == 100 * MIB
+    assert capacity.fitting(100 * MIB, 1) == 99 * MIB
+    assert capacity.fitting(100 * MIB, 200 * MIB) == 0
+    # no header declares as much as this
+    most = capacity.fitting(1 << 60)
+    assert most == capacity.fitting(1 << 61)
+    assert most % MIB == 0
+    assert [capacity.whole(size) for size in (0, 1, MIB, MIB + 1)] == [0, MIB, MIB, 2 * MIB]
+
+
+@pytest.mark.parametrize(
+    ("priorities", "above"),
+    [([], 100), ([-2, -3], 100), ([-1], 100), ([0], 1), ([-2, 5, 3], 6), ([32766], 32767), ([32767], 32767)],
+)
+def test_a_priority_above_others(priorities: list[int], above: int) -> None:
+    assert capacity.priority_above(area("file", MIB, prio=prio) for prio in priorities) == above
+
+
+def test_the_words_for_a_priority_that_somebody_has_given() -> None:
+    (one,) = capacity.overcommitted([GHOST._replace(prio=0)], [area("file", 1, name="/f", prio=0)], MIB)
+    assert one.problem().startswith("has the same priority as /f and declares more than zswap's pool")
+
+
+def test_the_target_is_enough_to_the_byte() -> None:
+    (one,) = capacity.overcommitted([GHOST], [], 100 * MIB, 200 * MIB)
+    assert one.share is None
+    (one,) = capacity.overcommitted([GHOST], [], 100 * MIB, 200 * MIB - 1)
+    assert one.share == 199 * MIB
+
+
+def test_what_is_an_area_with_storage() -> None:
+    zram = active("partition", MIB, name="/dev/zram1", backend="zram")
+    other = active("partition", MIB, name="/dev/zram2")
+    actives = [active("file", MIB, name="/f"), active("ghost", MIB), zram, other]
+    ghosts = [Held(one.area, capacity.zswap_pool(None), one.ghost, one.backend) for one in actives[1:]]
+    assert [area.name for area in capacity.ordinary(actives, ghosts)] == ["/f", "/dev/zram2"]
+    assert [area.name for area in capacity.ordinary(actives)] == ["/f", "/dev/zram1", "/dev/zram2"]
+
+
+def test_the_ways_out_of_compressing_twice() -> None:
+    pool = Pool("zram7", 0, 0, None, None)
+    zram = active("partition", MIB, 0, "/dev/zram7")
+    on = Held(zram.area, pool)
+    assert capacity.undouble(on, [zram, active("ghost", MIB)]) == (
+        "ghostctl zswap set enabled=no --persist, or ghostctl off /dev/zram7"
+    )
+    on = Held(zram.area, pool, "/a ghost", "zram")
+    assert capacity.undouble(on, [zram, active("file", MIB, name="/f")]) == (
+        "ghostctl zswap set enabled=no --persist, "
+        "or ghostctl off '/a ghost' and leave the other areas to zswap"
+    )
+
+
+def test_nothing_to_mend(root: Root) -> None:
+    """Where no limit is known, and of zram devices that were made for no ghost."""
+    root.zram(7, "")
+    root.zram(8, mm_stat(0, 0, 4 * MIB))
+    unknown, small = (capacity.zram_pool(number, str(root)) for number in (7, 8))
+    foreign = Held(area("partition", 1000 * MIB, name="/dev/zram8"), small)
+    areas = [held(1 << 40, unknown, "/a", "zram"), foreign]
+    assert capacity.broken(areas, [], None, str(root)) == []
+    # but what comes after these is mended
+    areas.append(held(300 * MIB, capacity.zswap_pool(ON)))
+    (one,) = capacity.broken(areas, [foreign.area], ON, str(root))
+    assert (one.held.area.name, one.limit) == ("/g", None)
+    assert one.problem.startswith("has the same priority as /dev/zram8 and declares more than zswap's pool")
+
+
+def test_a_ghost_on_zram_is_not_below_itself(root: Root) -> None:
+    root.zram(7, mm_stat(0, 0, 100 * MIB))
+    one = Held(
+        area("partition", 300 * MIB, name="/dev/zram7"), capacity.zram_pool(7, str(root)), None, "zram"
+    )
+    (found,) = capacity.broken([one], [one.area, ABOVE, BELOW], None, str(root))
+    assert found.found.kept == (BELOW,)
+    assert found.problem.startswith("is above /f9 and declares more than the memory of zram7 may take")
+    # its ghost is not known, so there is no command
+    assert found.hint == "give /f9 a higher priority"
+    (found,) = capacity.broken([one], [one.area], None, str(root))
+    assert found.hint == "give another area a higher priority"
+
+
+def test_the_commands_where_the_memory_is_not_known(root: Root) -> None:
+    """Then the limits stay what they are."""
+    (root.path / "proc/meminfo").unlink()
+    state = zswap(0, 0, 200 * MIB)
+    (one,) = capacity.broken([held(1000 * MIB, capacity.zswap_pool(state))], [], state, str(root))
+    assert one.fix == ("ghostctl resize --cycle /g 200M",)
+    root.zram(7, mm_stat(0, 0, 100 * MIB))
+    (one,) = capacity.broken(
+        [held(300 * MIB, capacity.zram_pool(7, str(root)), "/g", "zram")], [], None, str(root)
+    )
+    assert one.fix[1:] == ("ghostctl resize /g 50M", "ghostctl on --backend zram --memory-limit 50M -p 10 /g")
+
+
+def test_a_limit_of_no_whole_mib(root: Root) -> None:
+    """A size of all of it and the header page is the largest in it."""
+    root.zram(7, mm_stat(0, 0, 400 * MIB + PAGE))
+    (one,) = capacity.broken(
+        [held(500 * MIB, capacity.zram_pool(7, str(root)), "/g", "zram")], [], None, str(root)
+    )
+    assert one.limit == 400 * MIB + PAGE
+    assert one.fix[1:] == (
+        "ghostctl resize /g 400M",
+        f"ghostctl on --backend zram --memory-limit {400 * MIB + PAGE} -p 10 /g",
+    )
+
+
+ZRAM = Held(area("partition", MIB, name="/dev/zram7"), Pool("zram7", 0, 0, None, None), "/g", "zram")
+
+
+@pytest.mark.parametrize(
+    ("backend", "have", "limit", "prio", "words"),
+    [
+        ("file", Options(), None, 7, "-p 7"),
+        (None, Options(), None, 0, "-p 0"),
+        ("file", Options(), None, -1, ""),
+        # only zram has these
+        ("xswap", Options(compressor="zstd", memory_limit=MIB), 5 * MIB, 7, "--backend xswap -p 7"),
+        ("zram", Options(), None, -2, "--backend zram"),
+        (
+            "zram",
+            Options(compressor="zstd", memory_limit=512 * MIB),
+            None,
+            7,
+            "--backend zram --compressor zstd --memory-limit 512M -p 7",
+        ),
+        ("zram", Options(memory_limit=512 * MIB), 5 * MIB, 7, "--backend zram --memory-limit 5M -p 7"),
+        (
+            "zram",
+            Options(memory_limit=512 * MIB + 1),
+            None,
+            -1,
+            f"--backend zram --memory-limit {512 * MIB + 1}",
+        ),
+        ("zram", Options(memory_limit=512 * MIB), 0, -1, "--backend zram"),
+        ("zram", None, None, -1, "--backend zram"),
+    ],
+)
+def test_an_area_is_made_active_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str | None,
+    have: Options | None,
+    limit: int | None,
+    prio: int,
+    words: str,
+) -> None:
+    class Backend(backends.Backend):
+        def options(self, active: Active) -> Options:
+            assert active.area == ZRAM.area
+            if have is None:
+                raise OSError(errno.ENOENT, "gone", "/sys/block/zram7")
+            return have
+
+    monkeypatch.setattr(backends, "get", lambda _name: Backend())
+    on = " ".join(["ghostctl on", *words.split(), "'/a ghost'"])
+    one = ZRAM._replace(backend=backend)
+    assert capacity.again(one, "/a ghost", prio, None, limit) == ["ghostctl off '/a ghost'", on]
+    assert capacity.again(one, "/a ghost", prio, None, limit, missing=True)[1:] == [on]
+    resized = capacity.again(one, "/a ghost", prio, 7 * MIB, limit)
+    assert resized == ["ghostctl off '/a ghost'", "ghostctl resize '/a ghost' 7M", on]
+    made = capacity.again(one, "/a ghost", prio, 7 * MIB, limit, missing=True)
+    assert made == ["ghostctl off '/a ghost'", "ghostctl mkghost -s 7M '/a ghost'", on]
