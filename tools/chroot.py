@@ -112,8 +112,11 @@ def base(suite: str, arch: str, packages: Sequence[str]) -> Path:
         # apart, so that a tree with the final name is whole
         unfinished = CACHE / f"{tree.name}.new"
         remove(unfinished)
-        subprocess.run(
+        run_to_end(
             [
+                # its mounts are its own
+                "unshare",
+                "--mount",
                 "mmdebstrap",
                 "--mode=root",
                 "--variant=minbase",
@@ -128,14 +131,28 @@ def base(suite: str, arch: str, packages: Sequence[str]) -> Path:
                 suite,
                 str(unfinished),
                 MIRROR,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            check=True,
+            ]
         )
         (unfinished / "etc/apt/sources.list").touch()
         unfinished.rename(tree)
     return tree
+
+
+def run_to_end(command: Sequence[str]) -> None:
+    """A signal to this process ends the command, too, not this one alone."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+
+    def end(*_: object) -> None:
+        process.terminate()
+
+    before = [
+        (number, signal.signal(number, end)) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    ]
+    status = process.wait()
+    for number, handler in before:
+        signal.signal(number, handler)
+    if status:
+        raise subprocess.CalledProcessError(status, command)
 
 
 def remove(directory: Path) -> None:
