@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
+from typing import NoReturn
 
+import oscalls
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +94,12 @@ def test_fields() -> None:
         (b"/a\\04 none swap", "/a\\04"),
         (b"/a\\000 none swap", "/a\\000"),
         (b"/a\\777 none swap", "/a\\777"),
+        (b"/a\\400 none swap", "/a\\400"),
+        (b"/a\\377\\001 none swap", "/a\udcff\x01"),
+        (b"/a\\0400 none swap", "/a 0"),
+        (b"/a\\180 none swap", "/a\\180"),
+        # x-ghost. in a path is no option
+        (b"/mnt,x-ghost.a none swap sw", "/mnt,x-ghost.a"),
         (b'"/a none swap', '"/a'),
         (b"UUID=0f none swap", "UUID=0f"),
         (b"/\xff none swap", "/\udcff"),
@@ -110,13 +119,57 @@ def test_no_entry_and_no_error(raw: bytes) -> None:
     for line in fstab.parse(raw):
         assert line.spec is None
         assert line.error is None
+        assert (line.file, line.vfstype, line.optstring, line.options, line.excess) == ("", "", "", [], False)
 
 
-@pytest.mark.parametrize("raw", [b"/swap", b"/swap none\n", b"a\\040b none", b"/s\0 none swap sw 0 0"])
-def test_broken_entry_says_why(raw: bytes) -> None:
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (b"/swap", "an entry has at least 3 fields, this one has 1"),
+        (b"/swap none\n", "an entry has at least 3 fields, this one has 2"),
+        (b"a\\040b none", "an entry has at least 3 fields, this one has 2"),
+        (b"/s\0 none swap sw 0 0", "NUL byte in the line"),
+        # a blank in the path; a field forgotten, and two
+        (b"/my ghost none swap x-ghost.size=1G", "x-ghost options, but type none, not swap"),
+        (b"/ghost swap sw,x-ghost.size=1G 0 0", "x-ghost options, but type sw,x-ghost.size=1G, not swap"),
+        (b"/ghost x-ghost.size=1G 0 0", "x-ghost options, but type 0, not swap"),
+    ],
+)
+def test_broken_entry_says_why(raw: bytes, error: str) -> None:
     (line,) = fstab.parse(raw)
-    assert line.error
+    assert line.error is not None
+    assert line.error.startswith(error)
+    assert line.spec is None
+    assert (line.file, line.vfstype, line.options, line.excess) == ("", "", [], False)
     assert not fstab.is_swap(line)
+    assert fstab.misplaced(line) == ([line.error] if b"x-ghost." in raw else [])
+
+
+@pytest.mark.parametrize("raw", [b"/data,x-ghost.a /x ext4 rw", b"/data /mnt/x-ghost.d ext4 rw 0 0"])
+def test_paths_that_look_like_options(raw: bytes) -> None:
+    (line,) = fstab.parse(raw)
+    assert line.error is None
+    assert line.vfstype == "ext4"
+
+
+@pytest.mark.parametrize(
+    ("rest", "excess"),
+    [
+        ("", False),
+        (" 0", False),
+        (" 0 0", False),
+        (" 0 0 0", True),
+        (" 0 0 /b", True),
+        (" 0 b", True),
+        (" b", True),
+        (" # b", False),
+        (" 0 #b", False),
+        (" 0 0 # 0 b", False),
+    ],
+)
+def test_what_follows_two_numbers(rest: str, excess: bool) -> None:
+    (line,) = fstab.parse(f"/a none swap sw{rest}\n".encode())
+    assert (line.spec, line.optstring, line.excess) == ("/a", "sw", excess)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +187,13 @@ def test_broken_entry_says_why(raw: bytes) -> None:
         (",,nofail,", [("nofail", None)]),
         ("x-ghost.size=", [("x-ghost.size", "")]),
         ("a=b=c", [("a", "b=c")]),
+        ("x-ghost.fallback=xswap,zram", [("x-ghost.fallback", "xswap,zram")]),
+        ("x-ghost.fallback=zram", [("x-ghost.fallback", "zram")]),
+        ('x-ghost.label="a",pri=1', [("x-ghost.label", "a"), ("pri", "1")]),
+        ('x-ghost.label="a,b",pri=1', [("x-ghost.label", "a,b"), ("pri", "1")]),
+        ("x-ghost.size=min(ram/2,max(1G,2G)),x", [("x-ghost.size", "min(ram/2,max(1G,2G))"), ("x", None)]),
+        ("x-ghost.size=1G),x", [("x-ghost.size", "1G)"), ("x", None)]),
+        ('a="b"', [("a", '"b"')]),
     ],
 )
 def test_split_options(text: str, options: list[tuple[str, str | None]]) -> None:
@@ -179,6 +239,87 @@ def test_a_hostile_line_takes_no_time() -> None:
 )
 def test_priority(text: str, prio: int | None) -> None:
     assert fstab.priority(text) == prio
+
+
+@pytest.mark.parametrize(
+    ("field", "encoded"),
+    [
+        ("/a b", b"/a\\040b"),
+        ("a\tb\nc\rd", b"a\\011b\\012c\\015d"),
+        ("a\\040", b"a\\134040"),
+        ("#a#b", b"\\043a#b"),
+        ("a#", b"a#"),
+        ("$a", b"$a"),
+        ("/\udcff", b"/\xff"),
+    ],
+)
+def test_escapes(field: str, encoded: bytes) -> None:
+    assert fstab.encode(field) == encoded
+    assert fstab.decode(os.fsdecode(encoded)) == field
+
+
+@pytest.mark.parametrize(
+    ("path", "simple"),
+    [
+        ("/", "/"),
+        ("//", "/"),
+        ("/.", "/"),
+        ("//a///b/./c/.", "/a/b/c"),
+        ("/a/../.b", "/a/../.b"),
+        ("/a", "/a"),
+    ],
+)
+def test_a_path_as_systemd_has_it(path: str, simple: str) -> None:
+    assert fstab.simplify(path) == simple
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [("0a1b2c3d-0000-4000-8000-00000000000F", True)]
+    + [
+        (text, False)
+        for text in (
+            "",
+            "0a1b2c3d",
+            "0a1b2c3d000040008000000000000003",
+            "0a1b2c3d0-000-4000-8000-000000000003",
+            "0a1b2c3d-0000-4000-80000-00000000003",
+            "0a1b2c3d-0000-4000-8000-00000000000g",
+            "0a1b2c3d-0000-4000-8000-00000000000\u0663",
+        )
+    ],
+)
+def test_a_uuid(text: str, is_one: bool) -> None:
+    assert fstab.is_uuid(text) is is_one
+
+
+def test_reading(tmp_path: Path) -> None:
+    path = tmp_path / "fstab"
+    path.write_bytes(b"# a\n/a none swap sw\n")
+    before = oscalls.open_descriptors()
+    assert [(line.number, line.spec) for line in fstab.read(str(path))] == [(1, None), (2, "/a")]
+    assert fstab.read("/dev/null") == []
+    with oscalls.raises(errno.EISDIR, tmp_path):
+        fstab.read(str(tmp_path))
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with oscalls.raises(errno.EINVAL, fifo, "is not a regular file", whole=True):
+        fstab.read(str(fifo))
+    with oscalls.raises(errno.EINVAL, "/dev/zero", "is not a regular file", whole=True):
+        fstab.read("/dev/zero")
+    assert oscalls.open_descriptors() == before
+
+
+def test_a_disk_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "fstab"
+    path.write_bytes(b"# a\n")
+
+    def fail(*_args: object, **_keywords: object) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fstab, "open", fail, raising=False)
+    with oscalls.raises(errno.EIO, path):
+        fstab.read(str(path))
 
 
 def declared(options: str) -> fstab.Declaration:
@@ -256,6 +397,104 @@ def test_values_of_our_own_have_to_make_sense(options: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "prio", "words"),
+    [
+        ("=7", 7, None),
+        ("=0", 0, None),
+        ("=-1", -1, None),
+        ("=32767", 32767, None),
+        # as swapon(8) has it
+        ("=32768", 32767, "pri=32768 is taken for 32767"),
+        ("=123456789", 32767, "pri=123456789 is taken for 32767"),
+        ("=+5", 5, "pri=+5 is taken for 5"),
+        ("=05", 5, "pri=05 is taken for 5"),
+        ("=5x", 5, "pri=5x is taken for 5"),
+        ("=00", 0, "pri=00 is taken for 0"),
+        ("=-2", None, "pri=-2 is ignored: priorities are 0 to 32767"),
+        ("=-", None, "pri=- is ignored: priorities are 0 to 32767"),
+        ("=x5", None, "pri=x5 is ignored: priorities are 0 to 32767"),
+        ("=", None, "pri= is ignored: priorities are 0 to 32767"),
+        ("", None, "pri= is ignored: priorities are 0 to 32767"),
+    ],
+)
+def test_priorities_as_swapon_reads_them(value: str, prio: int | None, words: str | None) -> None:
+    found = declared(f"pri{value}")
+    assert found.priority == prio
+    assert found.warnings == ([words] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("options", "discard", "warnings"),
+    [
+        ("discard", "all", []),
+        ("discard=once", "once", []),
+        ("discard=pages", "pages", []),
+        ("discard=async", "all", ["discard=async: policies are once and pages; all is discarded"]),
+        ("discard=once,discard", "once", ["discard is given twice: the first counts"]),
+        ("nodiscard", None, []),
+    ],
+)
+def test_discard_as_swapon_reads_it(options: str, discard: str | None, warnings: list[str]) -> None:
+    found = declared(options)
+    assert (found.discard, found.warnings) == (discard, warnings)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        # the same again
+        "pri=4,pri=4",
+        "x-ghost.zswap,x-ghost.zswap",
+        "x-ghost.size=1G,x-ghost.size=1G",
+        # not read by anybody here
+        "nofail,nofail=1",
+        "x-systemd.a=1,x-systemd.a=2",
+        "zrm,x-ghost.fallback=zram",
+        "x-ghost.fallback=zram,a=b,quiet",
+        "x-ghost.fallback=zram,x-systemd.a",
+        # a label of 15 bytes
+        "x-ghost.label=fifteen bytes..",
+        "x-ghost.label=\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc",
+        'x-ghost.label="a"',
+    ],
+)
+def test_options_that_nothing_is_wrong_with(options: str) -> None:
+    assert declared(options).warnings == []
+
+
+def test_a_label_is_cut_at_bytes() -> None:
+    found = declared("x-ghost.label=" + 8 * "\u00fc")
+    assert found.label == 8 * "\u00fc"
+    assert found.warnings == ["x-ghost.label is longer than 15 bytes: it is cut"]
+
+
+def test_the_first_of_a_kind_counts() -> None:
+    found = declared("noauto,x-ghost.label=a,x-ghost.label=b,pri=1,pri=2")
+    assert (found.label, found.priority, found.noauto, found.nofail) == ("a", 1, True, False)
+    assert len(found.warnings) == 2
+
+
+@pytest.mark.parametrize("spec", ["ghost", "LABEL=x", "./ghost/"])
+def test_what_is_no_path_stays_as_it_is(spec: str) -> None:
+    (line,) = fstab.parse(f"{spec} none swap x-ghost.zswap".encode())
+    assert fstab.declare(line).path == spec
+
+
+@pytest.mark.parametrize(
+    ("options", "warnings"),
+    [
+        ('x-ghost.label="a b', ["x-ghost.label: the quote does not end"]),
+        ('x-ghost.label="a"b"', ["x-ghost.label: the quote does not end"]),
+        ('x-ghost.label="a"', []),
+        ('context="a', []),
+    ],
+)
+def test_a_quote_that_does_not_end(options: str, warnings: list[str]) -> None:
+    (line,) = fstab.parse(fstab.encode("/g") + b" none swap " + fstab.encode(options) + b"\n")
+    assert fstab.declare(line).warnings == warnings
+
+
+@pytest.mark.parametrize(
     ("options", "fallback", "words"),
     [
         ("x-ghost.fallback=xswap,zrm,nofail", ("xswap",), ["zrm is ignored: no backend is called so"]),
@@ -326,6 +565,9 @@ def test_options_of_ghosts_on_an_ordinary_line(raw: bytes, words: str) -> None:
         b"/ghost /x ext4 rw 0 0 more",
         b"/a none swap sw 0 0 # x",
         b"# x-ghost.",
+        b"/a none swap sw 0 0 more",
+        b"/a none swap nofail,discard=async,pri=1,pri=2",
+        b"/short",
     ],
 )
 def test_nothing_is_said_of_other_lines(raw: bytes) -> None:
@@ -333,9 +575,30 @@ def test_nothing_is_said_of_other_lines(raw: bytes) -> None:
     assert fstab.misplaced(line) == []
 
 
-@pytest.mark.parametrize("path", ["/devices", "/dev" + "/shm/ghost", "/process/ghost", "/var/dev/ghost"])
+@pytest.mark.parametrize(
+    "path",
+    ["/devices", "/dev" + "/shm/ghost", "/process/ghost", "/var/dev/ghost", "/", "/a=b", "ghost", "a/b"],
+)
 def test_where_files_are(path: str) -> None:
     assert fstab.names_file(path)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "/dev/sda1",
+        "//./dev/sda",
+        "/dev",
+        "/dev" + "/shmem",
+        "/proc/shm/x",
+        "/proc/swaps",
+        "/sys/x",
+        "UUID=1",
+        "a=b",
+    ],
+)
+def test_where_no_files_are(spec: str) -> None:
+    assert not fstab.names_file(spec)
 
 
 def test_one_entry_a_line() -> None:
@@ -362,3 +625,36 @@ def test_links_in_the_path(tmp_path: Path) -> None:
     assert fstab.is_for(line, f"{tmp_path}/real/ghost")
     assert not fstab.is_for(line, f"{tmp_path}/real/other")
     assert not fstab.is_for(line, "LABEL=x")
+
+
+def test_a_line_is_for_what_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def is_for(spec: str, file: str) -> bool:
+        (line,) = fstab.parse(fstab.format_swap(spec, []))
+        return fstab.is_for(line, file)
+
+    assert is_for("LABEL=x", "LABEL=x")
+    assert is_for("ghost", "ghost")
+    # swapon(8) would look for it in its own directory
+    assert not is_for("ghost", f"{tmp_path}/ghost")
+    assert is_for(f"{tmp_path}/ghost", "ghost")
+    assert is_for(f"{tmp_path}/a/b=c", "a/b=c")
+    # a label, whatever files there are
+    assert not is_for(f"{tmp_path}/LABEL=x", "LABEL=x")
+    assert not is_for("LABEL=x", f"{tmp_path}/LABEL=x")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "word"),
+    [
+        ("nofail", None, "nofail"),
+        ("pri", "1", "pri=1"),
+        ("x-ghost.label", "a,b", 'x-ghost.label="a,b"'),
+        ("x-ghost.label", "a b", "x-ghost.label=a b"),
+        ("x-ghost.size", "min(ram,1G)", "x-ghost.size=min(ram,1G)"),
+        ("x-ghost.fallback", "xswap,zram", "x-ghost.fallback=xswap,zram"),
+    ],
+)
+def test_an_option_as_it_is_written(key: str, value: str | None, word: str) -> None:
+    assert fstab.option_word(key, value) == word
