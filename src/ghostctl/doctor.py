@@ -325,9 +325,10 @@ def _fix_file(machine: Machine, ghost: Ghost, problem: str) -> str:
     declared = machine.declared(path)
     size = declared.size if declared is not None else None
     if ghost.header is None:
-        # whatever it is, it is not thrown away
-        away = path.replace(f"{lookup.GHOST_DIRECTORY}/", f"{os.path.dirname(lookup.GHOST_DIRECTORY)}/", 1)
-        move = f"mv -n {quoted} {shlex.quote(away + '.old')}"
+        # whatever it is, it is not thrown away; in the usual directory it would be taken for a ghost again
+        directory, name = os.path.split(path)
+        away = os.path.dirname(directory) if directory == lookup.GHOST_DIRECTORY else directory
+        move = f"mv -n {quoted} {shlex.quote(os.path.join(away, f'{name}.old'))}"
         return f"{move} && {_make(machine, path, size)}" if declared is not None else move
     if ghost.header.pages >= sizes.MIN_PAGES:
         size = str(ghost.header.size)
@@ -369,7 +370,7 @@ def _on(machine: Machine) -> tuple[str, ...]:
         options.append(f"--memory-limit {capacity.whole(min(size, limit)) >> 20}M")
         if size > limit:
             before.append(f"ghostctl resize {quoted} {limit >> 20}M")
-        if machine.state is not None and machine.state.enabled and not _needs_zswap(machine):
+        if machine.state is not None and machine.state.enabled:
             before.append(capacity.DISABLE_ZSWAP)
     options.append(f"-p {_priority_to_be(machine, path)}")
     return (*before, " ".join(("ghostctl on", *options, quoted)))
@@ -535,7 +536,7 @@ def _is_resume(ghost: Ghost, resume: str, offset: str | None) -> bool:
     tag = lookup.tag(resume)
     if ghost.header is not None and tag is not None and offset is None:
         names = {"LABEL": ghost.header.label_text, "UUID": ghost.header.uuid_text}
-        return tag[1] == (names.get(tag[0]) or "")
+        return tag[1] == names.get(tag[0])
     return offset is not None and offset.isdecimal() and int(offset) == ghost.block
 
 
