@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -10,10 +12,11 @@ from pathlib import Path
 import pytest
 from machine import require, run_hint
 
-from ghostctl import doctor, fstab, ghostwrite, header
+from ghostctl import doctor, fstab, fstabedit, ghostwrite, header, plan
 from ghostctl.areas import Active
 from ghostctl.doctor import Finding
-from ghostctl.machine import Interfaces, Machine
+from ghostctl.ghostfile import Problem
+from ghostctl.machine import Ghost, Interfaces, Machine
 from ghostctl.swaps import Area
 
 MACHINES = Path(__file__).parent.parent / "data/machines"
@@ -523,3 +526,667 @@ def test_the_verdict(prepared: Prepared) -> None:
     assert "can use no ghosts" in verdict("FAIL", file=False, zram=False)
     (prepared.root / "proc/swaps").unlink()
     assert verdict("WARN").startswith("whether a ghost is active cannot be told (")
+
+
+WITH_FILES = Interfaces(file=True, ghostswap=False, xswap=False, zram=True)
+ZRAM_ONLY = Interfaces(file=False, ghostswap=False, xswap=False, zram=True)
+SWAP_ON = Active(Area(GHOST, "ghost", 200 << 10, 0, 100), GHOST, "file", GHOST)
+
+
+def on_zram(size: int = 200 << 10, prio: int = 100, ghost: str | None = GHOST, number: int = 4711) -> Active:
+    """A ghost that is active as a zram device that no machine has."""
+    area = Area(f"/dev/zram{number}", "partition", size, 0, prio)
+    return Active(area, area.name, "zram", ghost)
+
+
+def look(
+    prepared: Prepared,
+    check: str,
+    *actives: Active,
+    offers: Interfaces = WITH_FILES,
+    ghosts: list[Ghost] | None = None,
+    unreadable: tuple[str, ...] = (),
+) -> list[Finding]:
+    """What a check finds with these areas active, and with these ghosts when they are given."""
+    machine = Machine(str(prepared.root))
+    machine.interfaces = offers
+    machine.actives = list(actives)
+    machine.areas = [one.area for one in actives]
+    if ghosts is not None or unreadable:
+        machine._looked = (ghosts or [], list(unreadable))
+    return [finding for name, finding in doctor.examine(machine) if name == check]
+
+
+@pytest.fixture
+def any_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is proposed depends on the kernel that is described, not on the one that runs the test."""
+    monkeypatch.setattr(plan, "_fallback", lambda _: None)
+
+
+DENIED = PermissionError(errno.EACCES, "Permission denied", "/dev/zram4711")
+BROKEN = OSError(errno.EIO, "Input/output error", "/dev/zram4711")
+
+
+@pytest.mark.parametrize(
+    ("offers", "actives", "status", "words", "fix"),
+    [
+        (WITH_FILES, (), "OK", "", ()),
+        (Interfaces(False, True, False, False), (), "OK", "", ()),
+        (ZRAM_ONLY, (on_zram(),), "OK", "; ghosts are active through zram", ()),
+        # what is active says nothing of other kinds
+        (ZRAM_ONLY, (SWAP_ON,), "FAIL", "; no ghost swap, but zram can do its work", None),
+        (Interfaces(None, None, None, None), (), "WARN", "; /sys is not mounted", ()),
+        (Interfaces(False, False, False, None), (), "WARN", "; /sys is not mounted", ()),
+        (
+            Interfaces(None, False, False, True),
+            (),
+            "WARN",
+            "; only a try can tell",
+            ("ghostctl doctor --probe",),
+        ),
+        (
+            ZRAM_ONLY,
+            (on_zram()._replace(backend=None, doubt=DENIED),),
+            "WARN",
+            "; only root can tell whether /dev/zram4711 was made for a ghost",
+            (),
+        ),
+        (
+            ZRAM_ONLY,
+            (
+                on_zram()._replace(backend=None, doubt=BROKEN),
+                on_zram(number=4712)._replace(backend=None, doubt=DENIED),
+            ),
+            "WARN",
+            "; cannot tell whether /dev/zram4711, /dev/zram4712 was made for a ghost: "
+            "/dev/zram4711: Input/output error; /dev/zram4711: Permission denied",
+            (),
+        ),
+        (Interfaces(False, False, False, False), (), "FAIL", "another kernel is needed", ()),
+    ],
+)
+def test_what_the_kernel_offers(
+    prepared: Prepared,
+    offers: Interfaces,
+    actives: tuple[Active, ...],
+    status: str,
+    words: str,
+    fix: tuple[str, ...] | None,
+) -> None:
+    (finding,) = look(prepared, "kernel", *actives, offers=offers)
+    assert finding.status == status
+    assert finding.seen.endswith(words or f": {offers}")
+    assert fix is None or finding.fix == fix
+
+
+@pytest.mark.usefixtures("any_kernel")
+def test_what_is_proposed_where_nothing_is(prepared: Prepared) -> None:
+    """As ghostctl plan does, with the directory where that is another one."""
+    prepared.ghost.unlink()
+    prepared.write("etc/fstab", "")
+    make, on = "ghostctl mkghost -s 256M {}", "ghostctl on -p 100 {}"
+    commands = (make.format(GHOST), on.format(GHOST))
+    assert look(prepared, "active") == [Finding("WARN", "no ghost is there", commands)]
+    prepared.write("etc/fstab", "/swap/g none swap x-ghost.size=1G\n")
+    commands = (make.format("/swap/g"), on.format("/swap/g"))
+    (finding,) = look(prepared, "active")
+    assert finding.fix == ("mkdir -p /swap", *commands)
+    (prepared.root / "swap").mkdir()
+    (finding,) = look(prepared, "active")
+    assert finding.fix == commands
+    # what is in its place is said by another check
+    prepared.write("swap/g", "a letter\n")
+    (finding,) = look(prepared, "kernel", offers=ZRAM_ONLY)
+    assert (finding.status, finding.fix) == ("FAIL", ())
+
+
+@pytest.mark.usefixtures("any_kernel")
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        (f"{GHOST} none swap nofail", f"ghostctl mkghost -s 256M {GHOST}"),
+        (f"{GHOST} none swap nofail,x-ghost.size=1G", f"ghostctl mkghost -s 1G {GHOST}"),
+        ("/swap/g none swap nofail,x-ghost.size=1G", "mkdir -p /swap && ghostctl mkghost -s 1G /swap/g"),
+        ("/etc/g none swap nofail,x-ghost.size=1G", "ghostctl mkghost -s 1G /etc/g"),
+    ],
+)
+def test_how_a_missing_file_is_made(prepared: Prepared, line: str, command: str) -> None:
+    prepared.ghost.unlink()
+    prepared.write("etc/fstab", f"{line} 0 0\n")
+    prepared.areas()
+    (finding,) = look(prepared, "fstab")
+    assert (finding.status, finding.fix) == ("FAIL", (command,))
+
+
+def test_zswap_in_front_of_zram(prepared: Prepared) -> None:
+    zram = on_zram()
+    (finding,) = look(prepared, "zswap", zram, offers=ZRAM_ONLY)
+    assert finding.status == "WARN"
+    assert finding.seen.startswith(f"on, in front of the zram of {GHOST}: pages are compressed twice")
+    assert finding.seen.endswith(f"; the other way out: ghostctl off {GHOST}")
+    assert finding.fix == ("ghostctl zswap set enabled=no --persist",)
+    # another ghost needs it
+    other = SWAP_ON._replace(area=SWAP_ON.area._replace(name="/g"), ghost="/g")
+    (finding,) = look(prepared, "zswap", zram._replace(ghost=None), other)
+    assert finding.seen.endswith("; zswap has ghosts of its own")
+    assert finding.fix == ("ghostctl off /dev/zram4711",)
+    # a device that was made for no ghost is none of its business
+    assert look(prepared, "zswap", zram._replace(backend=None)) == [Finding("OK", "on, lzo")]
+    prepared.write("sys/module/zswap/parameters/enabled", "N\n")
+    assert [one.status for one in look(prepared, "zswap", zram, offers=ZRAM_ONLY)] == ["OK"]
+
+
+@pytest.mark.parametrize(
+    ("mm_stat", "seen"),
+    [
+        ("0 0 0 134217728 0 0 0 0", "zram4711 of {} may take 128M; 0% of it is in use"),
+        ("90000000 60000000 67108864 134217728 0 0 0 0", "zram4711 of {} may take 128M; 50% of it is in use"),
+        ("90000000 60000000 67108864 0 0 0 0 0", "zram4711 of {} may take all memory; 12% of it is in use"),
+        (None, "zram4711 of {} may take all memory"),
+    ],
+)
+@pytest.mark.parametrize(("ghost", "name"), [(GHOST, GHOST), (None, "/dev/zram4711")])
+def test_the_pool_of_a_zram_device(
+    prepared: Prepared, mm_stat: str | None, seen: str, ghost: str | None, name: str
+) -> None:
+    if mm_stat is not None:
+        prepared.write("sys/block/zram4711/mm_stat", f"{mm_stat}\n")
+    own, rest = look(prepared, "pool", on_zram(ghost=ghost), offers=ZRAM_ONLY)
+    assert own == Finding("OK", seen.format(name))
+    assert rest == Finding("OK", "zswap's is not needed")
+    # of one that was made for no ghost nothing is said
+    assert look(prepared, "pool", on_zram()._replace(backend=None), offers=ZRAM_ONLY) == [rest]
+
+
+@pytest.mark.parametrize(
+    ("percent", "status", "size"),
+    [
+        (9, "FAIL", "256M"),
+        (10, "OK", "51.2M"),
+        # 128 MiB beside it
+        (75, "OK", "384M"),
+        (76, "WARN", "256M"),
+    ],
+)
+def test_sensible_limits(prepared: Prepared, percent: int, status: str, size: str) -> None:
+    prepared.write("sys/module/zswap/parameters/max_pool_percent", f"{percent}\n")
+    (finding,) = look(prepared, "pool", SWAP_ON)
+    assert finding.status == status
+    (finding,) = look(prepared, "size", SWAP_ON)
+    assert finding.seen.startswith(f"200M declared, zswap's pool may take {size}")
+
+
+@pytest.mark.parametrize(("threshold", "found"), [(None, 1), (0, 2), (49, 2), (50, 1), (100, 1)])
+def test_when_a_full_pool_takes_pages_again(prepared: Prepared, threshold: int | None, found: int) -> None:
+    path = prepared.root / "sys/module/zswap/parameters/accept_threshold_percent"
+    path.write_text(f"{threshold}\n")
+    if threshold is None:
+        path.unlink()
+    assert len(look(prepared, "pool", SWAP_ON)) == found
+
+
+def test_a_limit_that_cannot_be_told(prepared: Prepared) -> None:
+    unknown = Finding("WARN", "cannot tell what the pool may take: neither /proc/meminfo nor /sys says so")
+    meminfo = (prepared.root / "proc/meminfo").read_text()
+    prepared.write("proc/meminfo", "Zswap: 0 kB\nZswapped: 0 kB\n")
+    assert look(prepared, "pool", SWAP_ON) == [unknown]
+    prepared.write("proc/meminfo", meminfo)
+    (prepared.root / "sys/module/zswap/parameters/max_pool_percent").unlink()
+    assert look(prepared, "pool", SWAP_ON) == [unknown]
+    assert look(prepared, "size", SWAP_ON) == [
+        Finding("OK", "this kernel does not say what their pool may take")
+    ]
+
+
+def test_the_pool_of_a_zswap_that_is_off(prepared: Prepared) -> None:
+    """Free slots are in vain, but what is wrong is that it is off."""
+    prepared.write("sys/module/zswap/parameters/enabled", "N\n")
+    assert look(prepared, "pool", SWAP_ON) == [Finding("OK", "may take 256M, 50% of memory")]
+
+
+def test_what_is_declared(prepared: Prepared) -> None:
+    fits = Finding("OK", "200M declared, zswap's pool may take 256M")
+    # once, whether it is active or not
+    active = SWAP_ON._replace(area=SWAP_ON.area._replace(size_kib=(200 << 10) - 4))
+    assert look(prepared, "size", active) == look(prepared, "size") == [fits]
+    # where no zswap could have it, a file is no more than a file
+    nothing = Finding("OK", "no ghost declares anything")
+    assert look(prepared, "size", offers=ZRAM_ONLY) == [nothing]
+    assert look(prepared, "size", on_zram()._replace(backend=None), offers=ZRAM_ONLY) == [nothing]
+    # the pool and no more: the slots run out first
+    whole = SWAP_ON._replace(area=SWAP_ON.area._replace(size_kib=256 << 10))
+    assert look(prepared, "size", whole) == [Finding("OK", "256M declared, zswap's pool may take 256M")]
+    # a file that is no ghost declares nothing
+    prepared.ghost.write_text("precious\n")
+    assert look(prepared, "size") == [nothing]
+    # an unknown limit of one pool is no reason to be silent about the other
+    prepared.write("sys/block/zram4711/mm_stat", "0 0 0\n")
+    assert look(prepared, "size", on_zram(), whole) == [
+        Finding("OK", "this kernel does not say what their pool may take"),
+        Finding("OK", "256M declared, zswap's pool may take 256M"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        ("x-ghost.size=1G", ["x-ghost.size=256M", "x-ghost.memory-limit=256M"]),
+        ("pri=3", ["x-ghost.memory-limit=256M"]),
+        (None, []),
+    ],
+)
+def test_a_ghost_larger_than_its_device(prepared: Prepared, options: str | None, changes: list[str]) -> None:
+    prepared.write("sys/block/zram4711/mm_stat", "0 0 0 0 0 0 0 0\n")
+    prepared.write("etc/fstab", "" if options is None else f"{GHOST} none swap nofail,{options} 0 0\n")
+    (finding,) = look(prepared, "size", on_zram(1 << 20), offers=ZRAM_ONLY)
+    assert finding.status == "FAIL"
+    assert finding.seen.startswith("1G declared, zram4711 may take 512M: once that is full")
+    commands = (
+        f"ghostctl off {GHOST}",
+        f"ghostctl resize {GHOST} 256M",
+        f"ghostctl on --backend zram --memory-limit 256M -p 100 {GHOST}",
+    )
+    edit = (fstabedit.set_command(GHOST, changes),) if changes else ()
+    assert finding.fix == (*commands, *edit)
+
+
+def test_a_ghost_larger_than_the_pool_without_a_line(prepared: Prepared) -> None:
+    large = SWAP_ON._replace(area=SWAP_ON.area._replace(size_kib=1 << 20))
+    prepared.write("etc/fstab", "")
+    resize = f"ghostctl resize --cycle {GHOST} 256M"
+    assert [one.fix for one in look(prepared, "size", large)] == [(resize,)]
+    # the line says nothing of a size
+    prepared.write("etc/fstab", f"{GHOST} none swap nofail 0 0\n")
+    assert [one.fix for one in look(prepared, "size", large)] == [(resize,)]
+
+
+def test_slots_of_all_ghosts(prepared: Prepared) -> None:
+    """3.25 bytes for each of 51,200 pages; a file that is no ghost has none."""
+    (prepared.ghost.parent / "notes").write_text("a letter\n")
+    ghost = Finding("OK", "at most 162.5K of kernel memory for the slots of 1 ghost")
+    assert look(prepared, "slots") == look(prepared, "slots", SWAP_ON) == [ghost]
+    shutil.copy(prepared.ghost, prepared.ghost.with_name("swap1"))
+    both = Finding("OK", "at most 325K of kernel memory for the slots of 2 ghosts")
+    assert look(prepared, "slots") == [both]
+    assert look(prepared, "slots", unreadable=(GHOST,)) == [Finding("WARN", f"only root can look at {GHOST}")]
+
+
+def test_what_only_root_can_look_at(prepared: Prepared) -> None:
+    paths = ("/a", "/b")
+    for check in ("slots", "page-size", "holes", "permissions", "header"):
+        found = look(prepared, check, unreadable=paths)
+        assert found == [Finding("WARN", "only root can look at /a, /b")]
+    found = look(prepared, "active", unreadable=paths)
+    assert found == [Finding("WARN", "only root can tell: /a, /b cannot be read")]
+    doubtful = on_zram()._replace(backend=None, doubt=DENIED)
+    found = look(prepared, "active", doubtful, unreadable=paths)
+    assert found == [Finding("WARN", "only root can tell whether /dev/zram4711 was made for a ghost")]
+
+
+def ghost(path: str = GHOST, pages: int | None = 51200, *problems: tuple[str, str]) -> Ghost:
+    have = None if pages is None else header.ghost(10, 4096)._replace(last_page=pages - 1)
+    return Ghost(path, have, tuple(Problem(name, kind, f"{name}!") for name, kind in problems), 0, 1234)
+
+
+@pytest.mark.parametrize(
+    ("problem", "check", "status", "fix"),
+    [
+        (("mode", "warning"), "permissions", "WARN", (f"chmod 600 {GHOST}",)),
+        (("owner", "warning"), "permissions", "WARN", (f"chown root: {GHOST}",)),
+        (("hibernation", "error"), "header", "FAIL", ()),
+        (("label", "warning"), "header", "WARN", (f"ghostctl mkghost --if-needed -s {200 * MIB} {GHOST}",)),
+        (("crc", "error"), "header", "FAIL", (f"ghostctl mkghost --if-needed -s {200 * MIB} {GHOST}",)),
+        (("holes", "error"), "holes", "FAIL", (f"ghostctl mkghost --if-needed -s {200 * MIB} {GHOST}",)),
+        (
+            ("pagesize", "error"),
+            "page-size",
+            "FAIL",
+            (f"ghostctl mkghost --if-needed -s {200 * MIB} {GHOST}",),
+        ),
+    ],
+)
+def test_whose_problem_it_is(
+    prepared: Prepared, problem: tuple[str, str], check: str, status: str, fix: tuple[str, ...]
+) -> None:
+    found = look(prepared, check, ghosts=[ghost(GHOST, 51200, problem)])
+    assert found == [Finding(status, f"{GHOST}: {problem[0]}!", fix)]  # type: ignore[arg-type]
+    for other in {"permissions", "header", "holes", "page-size"} - {check}:
+        assert [one.status for one in look(prepared, other, ghosts=[ghost(GHOST, 51200, problem)])] == ["OK"]
+
+
+@pytest.mark.usefixtures("any_kernel")
+@pytest.mark.parametrize(
+    ("pages", "line", "size"),
+    [
+        (10, "x-ghost.size=1G", "40960"),
+        # too small to be meant: what fstab says, or what is good
+        (9, "x-ghost.size=1G", "1G"),
+        (9, "pri=3", "256M"),
+        (9, None, "256M"),
+    ],
+)
+def test_the_size_of_a_ghost_that_is_made_again(
+    prepared: Prepared, pages: int, line: str | None, size: str
+) -> None:
+    prepared.write("etc/fstab", "" if line is None else f"{GHOST} none swap nofail,{line}\n")
+    (finding,) = look(prepared, "header", ghosts=[ghost(GHOST, pages, ("crc", "error"))])
+    assert finding.fix == (f"ghostctl mkghost --if-needed -s {size} {GHOST}",)
+
+
+def test_a_ghost_where_no_ghost_can_be(prepared: Prepared) -> None:
+    broken = ghost("/ram/g 1", 51200, ("filesystem", "error"), ("crc", "error"))
+    quoted = "'/ram/g 1'"
+    # the other problem is mended at the place where it is
+    elsewhere = f"ghostctl mkghost --if-needed -s {200 * MIB} '/var/lib/ghost/g 1'"
+    here = f"mkdir -p /ram && ghostctl mkghost --if-needed -s {200 * MIB} {quoted}"
+    (finding,) = look(prepared, "header", ghosts=[broken])
+    assert (finding.status, finding.fix) == ("FAIL", (elsewhere, here))
+    assert finding.seen == "/ram/g 1: filesystem!; crc!"
+    area = Area("/ram/g 1", "ghost", 4, 0, 7)
+    (finding,) = look(prepared, "header", Active(area, area.name, "file", area.name), ghosts=[broken])
+    cycle = f"ghostctl off {quoted} && {here} && ghostctl on -p 7 {quoted}"
+    assert finding.fix == (elsewhere, cycle)
+
+
+@pytest.mark.parametrize(
+    ("path", "away"),
+    [
+        # out of the directory, in which it would be taken for a ghost again
+        ("/var/lib/ghost/a b", "/var/lib/a b.old"),
+        ("/var/lib/ghost/sub/a", "/var/lib/ghost/sub/a.old"),
+        ("/srv/var/lib/ghost/a", "/srv/var/lib/ghost/a.old"),
+        ("/a", "/a.old"),
+    ],
+)
+def test_where_what_is_no_ghost_is_moved(prepared: Prepared, path: str, away: str) -> None:
+    broken = ghost(path, None, ("magic", "error"))
+    move = f"mv -n {shlex.quote(path)} {shlex.quote(away)}"
+    (finding,) = look(prepared, "header", ghosts=[broken])
+    assert (finding.status, finding.fix) == ("WARN", (move,))
+    # one that a line of fstab means, or the kernel
+    area = Area("/elsewhere", "ghost", 4, 0, 7)
+    (finding,) = look(prepared, "header", Active(area, area.name, "file", path), ghosts=[broken])
+    assert (finding.status, finding.fix) == ("FAIL", (move,))
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        ("pri=0", "-p 0"),
+        ("pri=7", "-p 7"),
+        # the kernel's choice could be that of another area
+        ("pri=-1", "-p 100"),
+        ("x-ghost.size=1G", "-p 100"),
+    ],
+)
+def test_the_priority_of_what_is_to_be_active(prepared: Prepared, options: str, command: str) -> None:
+    prepared.write("etc/fstab", f"{GHOST} none swap nofail,{options} 0 0\n")
+    assert look(prepared, "active") == [
+        Finding("WARN", "no ghost is active", (f"ghostctl on {command} {GHOST}",))
+    ]
+    prepared.write("etc/fstab", "")
+    (finding,) = look(prepared, "active")
+    assert finding.fix == (f"ghostctl on -p 100 {GHOST}",)
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "fix"),
+    [
+        (200, "pri=7", ("on --fallback zram --memory-limit 200M -p 7",)),
+        (256, "pri=7", ("on --fallback zram --memory-limit 256M -p 7",)),
+        (300, "pri=7", ("resize", "256M", "on --fallback zram --memory-limit 256M -p 7")),
+        (
+            200,
+            "pri=7,x-ghost.memory-limit=100M,x-ghost.compressor=lz4",
+            ("resize", "100M", "on --fallback zram --compressor lz4 --memory-limit 100M -p 7"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("zswap", ["Y", "N", None])
+def test_a_ghost_on_a_kernel_with_zram_only(
+    prepared: Prepared, size: int, options: str, fix: tuple[str, ...], zswap: str | None
+) -> None:
+    prepared.make(size * MIB)
+    prepared.write("etc/fstab", f"{GHOST} none swap nofail,{options} 0 0\n")
+    if zswap is None:
+        shutil.rmtree(prepared.root / "sys/module/zswap")
+    else:
+        prepared.write("sys/module/zswap/parameters/enabled", f"{zswap}\n")
+    *resize, on = fix
+    commands = [f"ghostctl {resize[0]} {GHOST} {resize[1]}"] if resize else []
+    commands += ["ghostctl zswap set enabled=no --persist"] if zswap == "Y" else []
+    (finding,) = look(prepared, "active", offers=ZRAM_ONLY)
+    assert finding.fix == (*commands, f"ghostctl {on} {GHOST}")
+
+
+def area(name: str, prio: int, kind: str = "file") -> Active:
+    return Active(Area(name, kind, 1024, 0, prio), name)
+
+
+@pytest.mark.parametrize(
+    ("other", "seen"),
+    [
+        (
+            area("/swap", 101),
+            f"/swap is above {GHOST} and is slower: the ghost gets pages only once it is full",
+        ),
+        (
+            area("/dev/zram0", 101, "partition"),
+            f"/dev/zram0 is above {GHOST} and compresses as well: the ghost gets pages only once it is full",
+        ),
+        (
+            area("/dev/zram0", 100, "partition"),
+            f"/dev/zram0 has the same priority as {GHOST} and compresses as well: "
+            "the ghost and it get pages in turn",
+        ),
+        (area("/swap", 99), None),
+        # another ghost, in a pool of its own or not
+        (on_zram(prio=101, ghost="/g"), None),
+        (Active(Area("/g", "ghost", 1024, 0, 101), "/g", "file", "/g"), None),
+        # an area of no use, of a kernel in which zswap needs none
+        (area("vswap0", 101, "vswap"), None),
+    ],
+)
+def test_what_is_used_first(prepared: Prepared, other: Active, seen: str | None) -> None:
+    found = look(prepared, "priority", SWAP_ON, other)
+    if seen is None:
+        assert found == [Finding("OK", f"{GHOST} 100, {other.area.name} {other.area.prio}")]
+    else:
+        assert [(one.status, one.seen) for one in found] == [("WARN", seen)]
+    assert look(prepared, "priority") == [Finding("OK", "no active area")]
+
+
+@pytest.mark.parametrize(
+    ("above", "commands"),
+    [
+        (101, [f"ghostctl off {GHOST}", f"ghostctl on -p 102 {GHOST}"]),
+        (32766, [f"ghostctl off {GHOST}", f"ghostctl on -p 32767 {GHOST}"]),
+        # nothing is above the highest: the other one comes down
+        (32767, ["ghostctl off '/a swap'", "ghostctl on -p 99 '/a swap'"]),
+    ],
+)
+def test_a_priority_above_the_others(prepared: Prepared, above: int, commands: list[str]) -> None:
+    other = area("/a swap", above)
+    edit = [fstabedit.set_command(GHOST, [f"pri={above + 1}"])] if above < 32767 else []
+    assert [list(one.fix) for one in look(prepared, "priority", SWAP_ON, other)] == [[*commands, *edit]]
+    prepared.write("etc/fstab", "")
+    assert [list(one.fix) for one in look(prepared, "priority", SWAP_ON, other)] == [commands]
+    # where the file is not known there is no command
+    lost = SWAP_ON._replace(area=SWAP_ON.area._replace(name="/dev/ghostswap"), ghost=None)
+    (finding,) = look(prepared, "priority", lost, other)
+    assert (finding.status, finding.fix) == ("WARN", ())
+    assert "is above /dev/ghostswap and is slower" in finding.seen
+
+
+def test_above_and_beside(prepared: Prepared) -> None:
+    """One command for both; the lowest that a ghost can have is 0."""
+    low = SWAP_ON._replace(area=SWAP_ON.area._replace(prio=0))
+    above, beside = look(prepared, "priority", low, area("/a", 5), area("/b", 0), area("/c", 7))
+    assert above.seen.startswith("/a, /c is above ")
+    assert above.fix[:2] == (f"ghostctl off {GHOST}", f"ghostctl on -p 8 {GHOST}")
+    assert beside.seen.startswith("/b has the same priority as ")
+    assert beside.fix == ()
+    (finding,) = look(prepared, "priority", low, area("/a", 32767))
+    assert finding.fix == ("ghostctl off /a", "ghostctl on -p 0 /a")
+
+
+@pytest.mark.parametrize(
+    ("size", "others", "status"),
+    [
+        # more than the pool may take: the other one takes the rest
+        (257 << 10, (area("/swap", 101),), "OK"),
+        (256 << 10, (area("/swap", 101),), "WARN"),
+        (100 << 10, (area("/swap", 101),), "WARN"),
+        # two ghosts have one pool
+        (
+            200 << 10,
+            (area("/swap", 101), Active(Area("/g", "ghost", 100 << 10, 0, 100), "/g", "file", "/g")),
+            "OK",
+        ),
+        # zram takes memory as well
+        (257 << 10, (area("/dev/zram0", 101, "partition"),), "WARN"),
+    ],
+)
+def test_an_area_for_what_the_pool_cannot_take(
+    prepared: Prepared, size: int, others: tuple[Active, ...], status: str
+) -> None:
+    large = SWAP_ON._replace(area=SWAP_ON.area._replace(size_kib=size))
+    assert {one.status for one in look(prepared, "priority", large, *others)} == {status}
+    # a device without a limit may take all
+    prepared.write("sys/block/zram4711/mm_stat", "0 0 0 0 0 0 0 0\n")
+    (finding,) = look(prepared, "priority", on_zram(size), others[0])
+    assert finding.status == "WARN"
+
+
+@pytest.mark.usefixtures("any_kernel")
+@pytest.mark.parametrize(
+    ("line", "status", "seen"),
+    [
+        ("/swapfile none swap sw,x-ghost.szie=1G", "WARN", "line 1, /swapfile: x-ghost.szie is ignored"),
+        ("/dev/sda2 none swap x-ghost.size=1G", "WARN", "line 1: /dev/sda2: that is not the path of a file"),
+        ("/data /data ext4 defaults", "OK", "0 lines for ghosts"),
+        (f"{GHOST} none swap nofail", "OK", "1 line for ghosts"),
+        (f"{GHOST} none swap defaults", "WARN", f"line 1, {GHOST}: no nofail"),
+        (f"{GHOST} none swap nofail,x-ghost.szie=1G", "WARN", f"line 1, {GHOST}: x-ghost.szie is ignored"),
+        (f"{GHOST} none swap nofail,x-ghost.size=1K", "FAIL", f"line 1, {GHOST}: "),
+        ("/a/../b none swap nofail,x-ghost.size=1G", "FAIL", "line 1, /a/../b: '..' in the path"),
+        (
+            "/loop none swap nofail,x-ghost.size=1G",
+            "WARN",
+            "line 1, /loop: Too many levels of symbolic links",
+        ),
+    ],
+)
+def test_what_a_line_says(prepared: Prepared, line: str, status: str, seen: str) -> None:
+    (prepared.root / "loop").symlink_to("loop")
+    prepared.write("b", "")
+    (prepared.root / "a").mkdir()
+    prepared.write("etc/fstab", f"{line} 0 0\n")
+    found = look(prepared, "fstab", SWAP_ON)
+    assert found[0].status == status
+    assert found[0].seen.startswith(seen)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_wrong"),
+    [
+        ("resume=LABEL=swap", True),
+        ("resume=LABEL=other", False),
+        ("resume=UUID=00010203-0405-0607-0809-0a0b0c0d0e0f", True),
+        # what a ghost does not have is not what it is
+        ("resume=PARTLABEL=swap", False),
+        ("resume=PARTUUID=", False),
+        # with an offset it is the device that is named, and the offset that tells
+        ("resume=LABEL=swap resume_offset=7", False),
+        ("resume=/dev/sda2 resume_offset=1234", True),
+        ("resume=/dev/sda2 resume_offset=12x4", False),
+        ("resume=/dev/sda2 resume_offset=", False),
+        ("resume_offset=1234", False),
+        ("resume=/dev/sda2", False),
+    ],
+)
+def test_where_an_image_is_looked_for(prepared: Prepared, words: str, is_wrong: bool) -> None:
+    have = header.ghost(51200, 4096, uuid=bytes(range(16)), label=b"swap")
+    # one that cannot be read as a ghost is at no offset, and has no label
+    ghosts = [ghost("/broken", None)._replace(block=None), ghost()._replace(header=have)]
+    prepared.write("proc/cmdline", f"root=/dev/sda1 {words} quiet\n")
+    found = look(prepared, "resume", ghosts=ghosts)
+    assert [one.status for one in found] == (["FAIL"] if is_wrong else ["OK"])
+    assert ghosts[1].path in found[0].seen or not is_wrong
+
+
+def test_both_places_of_resume(prepared: Prepared) -> None:
+    prepared.write("proc/cmdline", f"resume={GHOST}\n")
+    prepared.write("etc/initramfs-tools/conf.d/resume", f"RESUME=file:{GHOST}\n")
+    found = look(prepared, "resume", ghosts=[ghost()])
+    assert [one.seen.partition(":")[0] for one in found] == [
+        "kernel command line",
+        "/etc/initramfs-tools/conf.d/resume",
+    ]
+    prepared.write("etc/initramfs-tools/conf.d/resume", "RESUME=/dev/sda2\n")
+    (finding,) = look(prepared, "resume", ghosts=[ghost()])
+    assert finding.seen.startswith("kernel command line: ")
+
+
+@pytest.mark.parametrize(("value", "status"), [(0, "WARN"), (1, "OK"), (60, "OK"), (200, "OK")])
+def test_which_swappiness(prepared: Prepared, value: int, status: str) -> None:
+    prepared.write("proc/sys/vm/swappiness", f"{value}\n")
+    (finding,) = look(prepared, "swappiness")
+    assert finding.status == status
+    assert finding.seen.startswith(f"vm.swappiness is {value}")
+
+
+@pytest.mark.parametrize(
+    ("in_zswap", "in_swap", "is_limited"),
+    [
+        ("0", "max", True),
+        ("0", None, True),
+        ("1000", "1001", True),
+        ("1000", "1000", False),
+        ("max", "max", False),
+        # half of all memory is a limit, all of it is none
+        (str(256 * MIB), "max", True),
+        (str(512 * MIB), "max", False),
+    ],
+)
+def test_which_cgroups_are_kept_from_zswap(
+    prepared: Prepared, in_zswap: str, in_swap: str | None, is_limited: bool
+) -> None:
+    prepared.write("sys/fs/cgroup/memory.stat", "")
+    prepared.write("sys/fs/cgroup/a/b c/memory.zswap.max", f"{in_zswap}\n")
+    if in_swap is not None:
+        prepared.write("sys/fs/cgroup/a/b c/memory.swap.max", f"{in_swap}\n")
+    (finding,) = look(prepared, "cgroup", SWAP_ON)
+    fix = ("echo max > '/sys/fs/cgroup/a/b c/memory.zswap.max'",) if is_limited else ()
+    assert finding.fix == fix
+    assert finding.status == ("WARN" if is_limited else "OK")
+    assert look(prepared, "cgroup", on_zram(), offers=ZRAM_ONLY) == [Finding("OK", "no ghost is in zswap")]
+
+
+def test_of_many_cgroups_three_are_named(prepared: Prepared) -> None:
+    for number in range(5):
+        prepared.write(f"sys/fs/cgroup/{number}/memory.zswap.max", "0\n")
+    (finding,) = look(prepared, "cgroup", SWAP_ON)
+    assert finding.seen.startswith("5 cgroups may have more in swap")
+    assert finding.seen.count(" (0B)") == 3
+    assert len(finding.fix) == 5
+
+
+def test_nothing_is_known_of_cgroups_without_sys(prepared: Prepared) -> None:
+    shutil.rmtree(prepared.root / "sys/kernel")
+    assert look(prepared, "cgroup", SWAP_ON) == [Finding("WARN", "cannot tell: /sys is not mounted")]
+
+
+def test_the_verdict_on_what_is_active(prepared: Prepared) -> None:
+    def verdict(*actives: Active) -> str:
+        machine = Machine(str(prepared.root))
+        machine.interfaces = ZRAM_ONLY
+        machine.actives = list(actives)
+        return doctor.verdict(machine, [])
+
+    assert verdict(SWAP_ON, area("/swap", 5)) == "1 ghost is active; all is well"
+    assert verdict(SWAP_ON, on_zram()) == "2 ghosts are active through zram; all is well"
+    doubtful = on_zram()._replace(backend=None, doubt=DENIED)
+    assert verdict(doubtful).startswith("only root can tell whether /dev/zram4711 was made for a ghost; ")
+    # one is known to be
+    assert verdict(doubtful, SWAP_ON) == "1 ghost is active; all is well"
