@@ -74,14 +74,11 @@ class System(SwapLines):
     @cached_property
     def short(self) -> dict[str, tuple[capacity.Overcommitted, str]]:
         """By spec, the ghosts of fstab that declare more than their pool may take, and its name."""
-        lines = {
-            str(line.spec): line
-            for line in self.ghost_lines
-            if not self.declared(line).noauto and _size(line, self) is not None
-        }
+        lines = {str(line.spec): line for line in self.ghost_lines if not self.declared(line).noauto}
         ghosts = [
-            Area(spec, "ghost", (_size(line, self) or 0) >> 10, 0, _priority(line, self))
+            Area(spec, "ghost", size >> 10, 0, _priority(line, self))
             for spec, line in lines.items()
+            if (size := _size(line, self)) is not None
         ]
         found = {}
         own = [ghost for ghost in ghosts if _is_by_zram(lines[ghost.name], self)]

@@ -64,12 +64,13 @@ class Pool(NamedTuple):
     @property
     def is_measured(self) -> bool:
         """Whether there is enough in it for its ratio to say something about the next pages."""
-        return self.ratio is not None and (self.stored or 0) >= _LEAST_STORED
+        return bool(self.used and self.stored and self.stored >= _LEAST_STORED)
 
     @property
     def rate(self) -> float:
         """The ratio to reckon with: 1 where it is not measured."""
-        return (self.ratio or 1) if self.is_measured else 1
+        ratio = self.ratio if self.is_measured else None
+        return 1 if ratio is None else ratio
 
     @property
     def room(self) -> int | None:
@@ -405,7 +406,7 @@ def broken(
         limit = limit_of(group[0].pool)
         if limit is None:
             continue
-        target, settings = _target(group[0].pool, state, root)
+        target, settings = _target(group[0].pool, limit, state, root)
         ghosts = [one.area for one in group]
         others = [area for area in ordinary if area not in ghosts]
         # none or all of them
@@ -431,17 +432,15 @@ def ordinary(actives: Iterable[Active], ghosts: Iterable[Held] = ()) -> list[Are
     return [one.area for one in actives if one.area.is_ordinary and one.area not in areas]
 
 
-def _target(pool: Pool, state: Zswap | None, root: str) -> tuple[int, list[str]]:
-    """What the limit of a pool is to be, and the commands that make it so, for zswap's."""
-    if pool.name != "zswap":
-        return zram_limit(pool.limit, _memory(root) or pool.most or 0), []
-    now = state.max_pool_percent if state is not None else None
+def _target(pool: Pool, limit: int, state: Zswap | None, root: str) -> tuple[int, list[str]]:
+    """What the `limit` of a pool is to be, and the commands that make it so, for zswap's."""
     memory = _memory(root)
-    percent = pool_percent(now, memory) if memory else now
-    if percent == now or memory is None or percent is None or pool.limit is None:
-        return pool.limit or 0, []
-    target = zswap.pool_limit(percent, memory)
-    return target, [f"ghostctl zswap set max_pool_percent={percent} --persist"]
+    if pool.name != "zswap":
+        return zram_limit(pool.limit, memory or limit), []
+    now = state.max_pool_percent if state is not None else None
+    if memory is None or (percent := pool_percent(now, memory)) == now:
+        return limit, []
+    return zswap.pool_limit(percent, memory), [f"ghostctl zswap set max_pool_percent={percent} --persist"]
 
 
 def _commands(one: Held, share: int | None, limit: int | None) -> list[str]:
