@@ -11,9 +11,10 @@ from pathlib import Path
 
 import oscalls
 import pytest
+from machine import require
 from zramdevices import make_ghost
 
-from ghostctl import backends, bootcheck, fstab, installation, kernel, zswap
+from ghostctl import backends, bootcheck, fstab, header, installation, kernel, zswap
 from ghostctl.areas import Active
 from ghostctl.bootcheck import Problem
 from ghostctl.errors import Error, NotAGhost, UsageError
@@ -246,6 +247,12 @@ def test_an_area_that_fstab_has_by_another_name(machine: Machine) -> None:
     assert problem.message == f"used only after {other} (priority 6), LABEL=no-such-label (priority 7)"
 
 
+def test_areas_that_nothing_has(machine: Machine) -> None:
+    before = "LABEL=no-such-a none swap pri=6\nLABEL=no-such-b none swap pri=7\n"
+    (problem,) = machine.problems(before=before)
+    assert problem.message == "used only after LABEL=no-such-a (priority 6), LABEL=no-such-b (priority 7)"
+
+
 BIG = "nofail,pri=5,x-ghost.size={}"
 BELOW = "/o none swap pri=1\n"
 
@@ -267,6 +274,7 @@ BELOW = "/o none swap pri=1\n"
         # but only what is active, and has a size
         (BIG.format("150M"), f"{BELOW}/g none swap noauto,{BIG.format('150M')}\n", None),
         (BIG.format("150M"), f"{BELOW}/g none swap x-ghost.fallback=skip\n", None),
+        (BIG.format("600M"), f"{BELOW}/g none swap x-ghost.fallback=skip\n", ("x-ghost.size=500M",)),
         (f"noauto,{BIG.format('600M')}", BELOW, None),
         # one by zram has its own
         (BIG.format("150M"), f"{BELOW}/g none swap {BIG.format('150M')},x-ghost.fallback=zram\n", ()),
@@ -299,6 +307,12 @@ def test_a_ghost_for_which_nothing_is_left(machine: Machine) -> None:
     before = f"{BELOW}/huge none swap {BIG.format('4T')}\n"
     problem = machine.found(BIG.format("20M"), before)["pool"]
     assert problem.hint == f"ghostctl fstab remove -T {machine.fstab} {machine.ghost}"
+
+
+def test_a_size_that_cannot_be_told_is_in_no_pool(machine: Machine) -> None:
+    machine.ghost.unlink()
+    before = f"{BELOW}/g none swap {BIG.format('600M')}\n"
+    assert machine.found("nofail,pri=5,x-ghost.fallback=skip", before).keys() == {"missing"}
 
 
 def test_the_size_of_a_file_where_fstab_has_none(machine: Machine) -> None:
@@ -483,6 +497,37 @@ def test_what_is_in_its_place(machine: Machine, content: bytes | None, id: str, 
     (problem,) = machine.problems()
     assert (problem.id, problem.severity) == (id, severity)
     assert str(machine.root / "moved") in problem.message or content is not None
+    # whatever the link leads to
+    machine.write("moved", "a letter\n")
+    assert [problem.id for problem in machine.problems()] == [id]
+
+
+def test_a_ghost_of_a_machine_with_other_pages(machine: Machine) -> None:
+    """What fstab says is too small for it: no matter for this machine."""
+    require("pages-4k")
+    page_size = 65536
+    have = header.ghost(16, page_size, uuid=bytes(16), label=b"")
+    machine.ghost.write_bytes(header.pack(have))
+    assert machine.found("nofail,pri=5,x-ghost.size=100K").keys() == {"file-pagesize"}
+    assert machine.found("nofail,pri=5,x-ghost.size=1M").keys() == {"file-pagesize"}
+
+
+def test_each_backend_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Backend(backends.Backend):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def unavailable(self) -> str | None:
+            asked.append(self.name)
+            return NO_FILES if self.name == "file" else None
+
+    monkeypatch.setattr(backends, "get", Backend)
+    system = bootcheck.System([], (), root=str(tmp_path))
+    for _ in range(2):
+        assert system.unavailable == {"file": NO_FILES, **dict.fromkeys(backends.NAMES[1:])}
+    assert asked == list(backends.NAMES)
 
 
 def test_a_damaged_ghost(machine: Machine) -> None:
