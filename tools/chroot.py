@@ -98,6 +98,28 @@ def lock_of(tree: Path) -> Path:
     return CACHE / f"{tree.name}.lock"
 
 
+def native() -> str:
+    """Debian's name of this machine's processor."""
+    command = ["dpkg", "--print-architecture"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def variant(arch: str) -> list[str]:
+    """How much of a Debian it is, as options of mmdebstrap.
+
+    Packages for another processor are unpacked and not configured: emulated, that takes half an hour.
+    """
+    if arch == native():
+        return ["--variant=minbase"]
+    masters = [f'cp "$1/usr/share/base-passwd/{name}.master" "$1/etc/{name}"' for name in ("passwd", "group")]
+    return [
+        "--variant=extract",
+        "--include=?essential",
+        "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
+        *(f"--extract-hook={master}" for master in masters),
+    ]
+
+
 def base(suite: str, arch: str, packages: Sequence[str]) -> Path:
     """The tree of this suite with these packages, made where it is missing or too old."""
     if not shutil.which("mmdebstrap"):
@@ -119,7 +141,7 @@ def base(suite: str, arch: str, packages: Sequence[str]) -> Path:
                 "--mount",
                 "mmdebstrap",
                 "--mode=root",
-                "--variant=minbase",
+                *variant(arch),
                 f"--architectures={arch}",
                 *(f"--include={name}" for name in packages),
                 "--dpkgopt=force-unsafe-io",
@@ -372,9 +394,8 @@ def arguments() -> argparse.Namespace:
         description=(__doc__ or "").split("\n\n")[0],
         usage="%(prog)s [OPTION...] SUITE -- COMMAND...",
     )
-    native = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
     parser.add_argument("--include", action="append", default=[], metavar="PKG,PKG", help="packages to have")
-    parser.add_argument("--arch", default=native.stdout.strip(), help="Debian's name of a processor")
+    parser.add_argument("--arch", default=native(), help="Debian's name of a processor")
     parser.add_argument("--no-network", dest="network", action="store_false", help="the loopback device only")
     parser.add_argument("--devices", action="store_true", help="/dev and /sys of the machine")
     parser.add_argument("--bind", action="append", default=[], type=_bind_argument, metavar="SRC[:DST][:ro]")
