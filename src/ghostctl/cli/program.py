@@ -125,6 +125,10 @@ def _usage(error: click.UsageError) -> Error:
     path = error.ctx.command_path if error.ctx else f"ghostctl {named}" if named else "ghostctl"
     words = path.split(" ", 1)
     message, hint = error.format_message(), f"try '{path} --help'"
+    if isinstance(error, click.NoSuchOption):
+        # which each version of click words in its own way
+        nearest = f": did you mean {' or '.join(error.possibilities)}?" if error.possibilities else ""
+        message = f"no such option '{error.option_name}'{nearest}"
     if isinstance(error, BadValue):
         hint = error.hint or hint
     else:

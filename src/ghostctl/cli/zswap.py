@@ -51,7 +51,8 @@ _COLUMNS: tuple[Column[_Line], ...] = (
 )
 
 
-@click.group("zswap", invoke_without_command=True)
+# in the words of every version of click
+@click.group("zswap", invoke_without_command=True, subcommand_metavar="[COMMAND] [ARGS]...")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
