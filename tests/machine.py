@@ -4,6 +4,10 @@
 A test says what it needs with `require`: what the machine lacks is a skip that names the reason, and a
 failure when the environment variable GHOSTCTL_REQUIRE names it (``GHOSTCTL_REQUIRE=root,loop,swap pytest``;
 ``all,-vfat`` is everything but vfat).
+
+The environment variable GHOSTCTL names the program where it is not that beside the Python that runs the
+tests: ``GHOSTCTL=/usr/bin/ghostctl``. Every command is a start of that program then; what tests call in their
+own process is the package that their Python imports.
 """
 
 from __future__ import annotations
@@ -26,11 +30,14 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from stepwise import TIMEOUT, Arg, forked
+from refuse import ARCHITECTURES
+from stepwise import PROGRAM, TIMEOUT, Arg, forked
 from vm import lab
 
+from ghostctl import areas, kernel
+
 REPOSITORY = Path(__file__).parent.parent
-GHOSTCTL = Path(sys.executable).with_name("ghostctl")
+GHOSTCTL = PROGRAM
 HOG = REPOSITORY / "tests" / "hog.py"
 CAP_SYS_ADMIN = 21
 
@@ -210,6 +217,54 @@ def _pypi() -> str | None:
     return f"pip finds nothing there: {done.stderr.strip()}" if done.returncode else None
 
 
+def _unless(lacking: Callable[[], bool], reason: str) -> Callable[[], str | None]:
+    return lambda: reason if lacking() else None
+
+
+def _security_attributes() -> str | None:
+    with tempfile.NamedTemporaryFile() as file:
+        try:
+            os.setxattr(file.fileno(), "security.ima", b"\x04\x04" + bytes(32))
+        except OSError as error:
+            return f"security.ima cannot be set: {error.strerror}"
+    return None
+
+
+def _holes() -> str | None:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x")
+        file.seek(1 << 20)
+        file.write(b"x")
+        file.flush()
+        blocks = os.fstat(file.fileno()).st_blocks
+    return "the filesystem makes no holes" if blocks * 512 > 1 << 20 else None
+
+
+def _page_cache() -> str | None:
+    kind = run("stat", "--file-system", "--format=%T", tempfile.gettempdir()).strip()
+    return (
+        f"files on {kind} are cached where fincore does not look" if kind in ("tmpfs", "overlayfs") else None
+    )
+
+
+def _block_device() -> bool:
+    return any(os.path.exists(f"/dev/{name}") for name in os.listdir("/sys/class/block"))
+
+
+def _zswap_on() -> bool:
+    enabled = Path("/sys/module/zswap/parameters/enabled")
+    return enabled.exists() and enabled.read_text().strip() == "Y"
+
+
+def _checkout() -> str | None:
+    if reason := _programs("git")():
+        return reason
+    done = subprocess.run(["git", "-C", REPOSITORY, "rev-parse"], capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else None
+
+
+SYSTEMD_GENERATORS = Path("/usr/lib/systemd/system-generators")
+
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "swap": _both(_root, _path("/proc/swaps"), _programs("mkswap", "swapon", "swapoff")),
@@ -238,10 +293,15 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "node-exporter": _programs("prometheus-node-exporter"),
     "ansible": _both(_root, _programs("unshare", "nsenter"), _beside_python("ansible-playbook")),
     "pypi": _pypi,
-    "systemd": _programs("systemd-escape", "systemd-analyze"),
+    "systemd": _both(
+        _programs("systemd-escape", "systemd-analyze", "systemd-detect-virt"),
+        _path(f"{SYSTEMD_GENERATORS}/systemd-fstab-generator"),
+    ),
+    "udevd": _path("/lib/systemd/systemd-udevd"),
     "vm": _programs("qemu-system-x86_64"),
     **{f"linux-{series}": partial(lab.lack, series) for series in lab.SERIES},
     "zswap": _path("/sys/module/zswap/parameters"),
+    "zswap-off": _unless(_zswap_on, "zswap is on"),
     "lzo": _compressor("lzo"),
     "lzo-rle": _compressor("lzo-rle"),
     "deflate": _compressor("deflate"),
@@ -250,7 +310,21 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "libzstd": _library("libzstd.so.1"),
     "latin-1": _both(_programs("localedef"), _path("/usr/share/i18n/locales/en_US")),
     "user-namespace": _user_namespace,
-    "pages-4k": lambda: None if os.sysconf("SC_PAGE_SIZE") == 4096 else "pages are not of 4096 bytes",
+    "pages-4k": _unless(lambda: os.sysconf("SC_PAGE_SIZE") != 4096, "pages are not of 4096 bytes"),
+    "stock-kernel": _unless(lambda: kernel.may_have_ghosts() is not False, "this kernel may have ghosts"),
+    "no-area-of-ghostctl": _unless(lambda: any(one.backend for one in areas.read()), "one is active"),
+    "no-selinux": _unless(kernel.has_selinux, "SELinux is enabled"),
+    "security-attributes": _both(_root, _security_attributes),
+    "holes": _holes,
+    "page-cache": _page_cache,
+    "block-device": _unless(lambda: not _block_device(), "no block device"),
+    "renameat2": _unless(lambda: not hasattr(ctypes.CDLL(None), "renameat2"), "libc has no renameat2"),
+    "seccomp": _unless(
+        lambda: platform.machine() not in ARCHITECTURES, "tests/refuse.py does not know this processor"
+    ),
+    "checkout": _checkout,
+    **{tool: _beside_python(tool) for tool in ("ruff", "mypy", "pyright")},
+    "host": _unless(lambda: "GHOSTCTL_GUEST" in os.environ, "a guest boots no guests"),
 }
 """Names for `require` and GHOSTCTL_REQUIRE, each with a function that says why it is missing, or None."""
 

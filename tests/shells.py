@@ -7,11 +7,10 @@ import os
 import pty
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from machine import REPOSITORY
+from machine import GHOSTCTL, REPOSITORY
 from stepwise import TIMEOUT
 
 FILES = REPOSITORY / "completions"
@@ -66,8 +65,12 @@ Environment = dict[str, str]
 
 
 def _environment() -> Environment:
-    here = os.path.dirname(sys.executable)
-    return {**os.environ, "PATH": f"{here}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "TERM": "vt100"}
+    return {
+        **os.environ,
+        "PATH": f"{GHOSTCTL.parent}:{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+        "TERM": "vt100",
+    }
 
 
 def bash(line: str, _home: Path, prefix: Sequence[str] = ()) -> set[str]:

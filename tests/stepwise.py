@@ -25,7 +25,10 @@ TIMEOUT = 60
 
 Arg = str | bytes | os.PathLike[str]
 
-_PROGRAM = os.fsencode(Path(sys.executable).with_name("ghostctl"))
+_OURS = Path(sys.executable).with_name("ghostctl")
+PROGRAM = Path(os.environ.get("GHOSTCTL") or _OURS).absolute()
+"""What the tests run: that of this Python, or what the environment variable GHOSTCTL names."""
+
 _SERVER = Path(__file__).with_name("forkserver.py")
 _READ_BY_THE_INTERPRETER = ("LANG", "LC_", "LD_", "PYTHON", "TZ")
 """Beginnings of the names of variables that take effect when Python starts, not later."""
@@ -53,10 +56,13 @@ def forked(
     """Runs a command in a child, as subprocess.run does: text with surrogates for what is not UTF-8.
 
     With `kill_at` the child gets the signal `number` before the nth line that it comes to in source files
-    of these names. Raises `subprocess.TimeoutExpired`.
+    of these names. Raises `subprocess.TimeoutExpired`. Where GHOSTCTL names another program, that one is
+    started, unless `kill_at` wants the lines of the package that this Python imports.
     """
     environment = dict(os.environ if env is None else env)
-    words = [_PROGRAM, *map(os.fsencode, args)]
+    words = [os.fsencode(PROGRAM), *map(os.fsencode, args)]
+    if PROGRAM != _OURS and not kill_at:
+        return _started(words, cwd, environment, stdout, umask)
     encoded = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
     directory = os.fsencode(cwd or os.getcwd())
     request = marshal.dumps((words, directory, encoded, umask, list(files), kill_at or 0, int(number)))
@@ -83,6 +89,25 @@ def forked(
         out.seek(0)
         err.seek(0)
         return Done(status, out.read(), err.read())
+
+
+def _started(
+    words: Sequence[bytes], cwd: Arg | None, environment: Mapping[str, str], stdout: int | None, umask: int
+) -> Done:
+    done = subprocess.run(
+        words,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="surrogateescape",
+        timeout=TIMEOUT,
+        check=False,
+        umask=umask,
+    )
+    return Done(done.returncode, done.stdout or "", done.stderr)
 
 
 def _read(fd: int) -> int:

@@ -16,7 +16,7 @@ import pytest
 from machine import GHOSTCTL, ghostctl, require, run, run_hint, swap_file
 from zramdevices import make_ghost
 
-from ghostctl import backends, kernel, sizes
+from ghostctl import kernel, sizes
 
 # everything that one finds in the field; none of it may change
 ODD = (
@@ -170,8 +170,7 @@ def test_ten_thousand_lines(tmp_path: Path, ghost: Path) -> None:
 
 
 def test_add_now_that_the_kernel_refuses(fstab: Path, ghost: Path) -> None:
-    if kernel.may_have_ghosts() is not False:
-        pytest.skip("this kernel may have ghosts")
+    require("stock-kernel")
     done = add(fstab, "-s", "1M", "--nofail", "--now", ghost)
     assert (done.returncode, done.stdout) == (5, "")
     assert f"its line in {fstab} was taken back" in done.stderr
@@ -453,8 +452,7 @@ def test_ensure_makes_what_the_boot_makes_and_nothing_else(
 def test_check_of_a_line_with_a_ghost_on_zram(fstab: Path, ghost: Path) -> None:
     """zswap has nothing to do with zram."""
     require("zram")
-    if backends.get("file").unavailable() is None:
-        pytest.skip("this kernel may have ghosts")
+    require("stock-kernel")
     assert ghostctl("-q", "mkghost", "-s", "1M", ghost).returncode == 0
     fstab.write_text(f"{ghost} none swap nofail,pri=32767,x-ghost.size=1M,x-ghost.fallback=zram 0 0\n")
     assert check(fstab, ghost) == {}
@@ -607,15 +605,13 @@ def test_hints_can_be_pasted(fstab: Path, ghost: Path, id: str, options: str, be
         path = link / ghost.name
     if id == "directory":
         path = ghost.parent / "two words" / "ghost"
-    if id in ("kernel", "pool") and (
-        kernel.may_have_ghosts() is not False or backends.get("zram").unavailable()
-    ):
-        pytest.skip("this kernel may have ghosts, or has no zram")
+    if id in ("kernel", "pool"):
+        require("stock-kernel", "zram")
+    if id == "zswap":
+        require("zswap-off")
     name = str(path).replace(" ", "\\040")
     fstab.write_text(f"# {id}\n{before}{name} none swap {options} 0 0\n")
     found = check(fstab)
-    if id == "zswap" and id not in found:
-        pytest.skip("zswap is on")
     assert found[id]["hint"]
     run_hint(found[id]["hint"], fstab)
     assert id not in check(fstab)
@@ -755,8 +751,7 @@ def test_nofail(fstab: Path, ghost: Path) -> None:
 
 
 def test_an_existing_ghost_is_what_it_was_when_it_cannot_be_activated(fstab: Path, ghost: Path) -> None:
-    if kernel.may_have_ghosts() is not False:
-        pytest.skip("this kernel may have ghosts")
+    require("stock-kernel")
     assert ghostctl("mkghost", "-s", "1M", "-L", "old", ghost).returncode == 0
     before = ghost.read_bytes()
     done = add(fstab, "-s", "2M", "-L", "new", "--nofail", "--now", ghost)

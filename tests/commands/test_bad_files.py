@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from machine import GHOSTCTL, ghostctl, require
+from machine import GHOSTCTL, REPOSITORY, ghostctl, require
 
 from ghostctl import header, sizes
 
@@ -36,10 +36,14 @@ def test_fstab_that_is_no_file(tmp_path: Path, kind: str, words: tuple[str, ...]
 
 
 def test_generator_does_not_read_a_device(tmp_path: Path) -> None:
-    generator = GHOSTCTL.with_name("ghostctl-generator")
+    generator = REPOSITORY / "tools/ghostctl-generator"
     environment = {**os.environ, "SYSTEMD_FSTAB": "/dev/zero", "SYSTEMD_IN_INITRD": "0"}
     done = subprocess.run(
-        [generator, tmp_path], env=environment, stderr=subprocess.PIPE, timeout=20, check=False
+        [sys.executable, generator, tmp_path],
+        env=environment,
+        stderr=subprocess.PIPE,
+        timeout=20,
+        check=False,
     )
     assert b"is not a regular file" in done.stderr
     assert b"Traceback" not in done.stderr

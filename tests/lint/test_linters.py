@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from machine import REPOSITORY
+from machine import REPOSITORY, require, run
 
 TOOLS = {
     "ruff": ("ruff", "check", "."),
@@ -19,6 +19,7 @@ TOOLS = {
 @pytest.mark.parametrize("tool", TOOLS)
 def test_linter(tool: str) -> None:
     program, *arguments = TOOLS[tool]
+    require(program)
     done = subprocess.run(
         [Path(sys.executable).with_name(program), *arguments],
         cwd=REPOSITORY,
@@ -31,14 +32,9 @@ def test_linter(tool: str) -> None:
 
 
 def test_every_source_names_its_licence() -> None:
-    files = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    if files.returncode != 0:
-        pytest.skip("no git repository")
-    sources = [
-        name for name in files.stdout.split("\0") if name.endswith((".py", ".sh", ".c")) or name == "Makefile"
-    ]
+    require("checkout")
+    files = run("git", "ls-files", "-z", cwd=REPOSITORY).split("\0")
+    sources = [name for name in files if name.endswith((".py", ".sh", ".c")) or name == "Makefile"]
     assert sources
     for name in sources:
         head = (REPOSITORY / name).read_text().splitlines()[:3]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from machine import AS_NOBODY, ghostctl, is_active, require, run, swap_file, with_swaps
+from machine import AS_NOBODY, ghostctl, is_active, require, swap_file, with_swaps
 from unit.test_schemas import SCHEMAS
 
 UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -208,20 +207,9 @@ def ghost(path: Path, *options: str) -> bytes:
     return path.read_bytes()
 
 
-def kernel_has_ghosts(directory: Path) -> bool:
-    path = directory / "probe"
-    ghost(path)
-    taken = subprocess.run(["swapon", path], capture_output=True, check=False).returncode == 0
-    if taken:
-        run("swapoff", path)
-    path.unlink()
-    return taken
-
-
 @pytest.fixture
 def stock_dir(swap_dir: Path) -> Path:
-    if kernel_has_ghosts(swap_dir):
-        pytest.skip("this kernel takes ghosts")
+    require("stock-kernel")
     return swap_dir
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import shutil
@@ -98,8 +97,7 @@ def test_selinux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_renameat2(tmp_path: Path) -> None:
-    if not hasattr(ctypes.CDLL(None), "renameat2"):
-        pytest.skip("libc has no renameat2")
+    require("renameat2")
     fd = os.open(tmp_path, os.O_RDONLY)
     name = os.fsdecode(b"odd \xff name")
     try:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from machine import require
 from vm.inside import must
 
 GUEST = {"kernels": ["stock-7.2"], "timeout": 400}
@@ -21,8 +22,7 @@ UUID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 
 @pytest.fixture
 def udev() -> Iterator[None]:
-    if not UDEVD.exists():
-        pytest.skip(f"no {UDEVD}")
+    require("udevd")
     with subprocess.Popen([UDEVD]) as daemon:
         while not Path("/run/udev/control").exists():
             assert daemon.poll() is None
