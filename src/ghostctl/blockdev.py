@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import Error
 from .report import trace
+
+if TYPE_CHECKING:
+    import pyudev
 
 _UDEV = "/run/udev/control"
 _BUSES = ("usb", "nvme", "ata", "virtio", "mmc", "scsi")
@@ -46,16 +49,28 @@ class Hardware(NamedTuple):
 
 def iter_swap(denied: list[str]) -> Iterator[Device]:
     """The block devices that hold swap areas; without udev, what only root may read goes into `denied`."""
-    if os.path.exists(_UDEV):
-        yield from _from_udev()
+    if (udev := _udev()) is not None:
+        yield from _from_udev(udev)
     else:
         yield from _from_headers(denied)
 
 
-def _from_udev() -> Iterator[Device]:
-    import pyudev
+def _udev() -> pyudev.Context | None:
+    """What udev knows; None without it, or without what asks it: the devices tell root as much."""
+    if not os.path.exists(_UDEV):
+        return None
+    try:
+        import pyudev
 
-    for device in pyudev.Context().list_devices(subsystem="block", ID_FS_TYPE="swap"):
+        # which loads libudev
+        return pyudev.Context()
+    except ImportError as error:
+        trace(f"udev is not asked: {error}")
+        return None
+
+
+def _from_udev(udev: pyudev.Context) -> Iterator[Device]:
+    for device in udev.list_devices(subsystem="block", ID_FS_TYPE="swap"):
         if device.device_node is not None:
             yield _device(device.device_node, device.properties)
 
@@ -131,13 +146,13 @@ def read(path: str) -> Device | None:
 
 
 def _properties(number: int) -> Mapping[str, str]:
-    if not os.path.exists(_UDEV):
+    if (udev := _udev()) is None:
         return {}
-    import pyudev
+    from pyudev import DeviceNotFoundError, Devices
 
     try:
-        found = pyudev.Devices.from_device_number(pyudev.Context(), "block", number)
-    except pyudev.DeviceNotFoundError:
+        found = Devices.from_device_number(udev, "block", number)
+    except DeviceNotFoundError:
         return {}
     return dict(found.properties)
 

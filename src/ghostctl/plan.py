@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import backends, capacity, fstab, kernel, lookup, zswap
+from . import backends, capacity, fstab, kernel, lookup, packages, zswap
 from .capacity import Held
 from .errors import Error, NotAGhost, Unsupported
 from .report import again, quote
@@ -178,7 +178,13 @@ def ratio(state: zswap.Zswap | None, own: Held | None, compressor: str | None) -
         if pool is not None and pool.is_measured and pool.stored and pool.used:
             text = f"{human(pool.stored)} stored in {human(pool.used)} of {pool.name}"
             return Ratio(pool.rate, "measured", text)
-    return sampled(state, compressor) or Ratio(1, "assumed", "no memory could be read to sample it")
+    try:
+        return sampled(state, compressor) or Ratio(1, "assumed", "no memory could be read to sample it")
+    except ImportError as error:
+        missing = packages.missing(error)
+        if missing is None:
+            raise
+        return Ratio(1, "assumed", f"{missing}, for a sample of memory")
 
 
 def sampled(

@@ -109,16 +109,29 @@ def _open_standard_files() -> _Output:
     return output
 
 
+def _run() -> int:
+    try:
+        from .program import run
+
+        return run()
+    except ImportError as error:
+        from .. import packages, report
+
+        missing = packages.missing(error)
+        if missing is None:
+            raise
+        report.error(missing)
+        return missing.status
+
+
 def main() -> NoReturn:
     """Runs the command line and exits with the status of section EXIT STATUS in ghostctl(8)."""
     _on_signals(signal.SIG_DFL, signal.SIG_DFL)
     output = _open_standard_files()
     status = 1
     try:
-        from .program import run
-
         try:
-            status = run()
+            status = _run()
             sys.stdout.flush()
         except OutputError as error:
             from .. import report
