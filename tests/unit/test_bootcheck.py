@@ -25,6 +25,12 @@ GOOD = "nofail,pri=5,x-ghost.size=1M"
 NO_FILES = "this kernel has no ghosts"
 
 
+def last_problems(system: bootcheck.System) -> list[Problem]:
+    """Those of the last line, but not that a user owns the file, where a user runs the tests."""
+    problems = bootcheck.iter_problems(system.lines[-1], system)
+    return [problem for problem in problems if problem.id != "file-owner" or os.geteuid() == 0]
+
+
 class Machine:
     """One on which a ghost of 1 MiB is at `ghost`, and on which nothing is wrong with the line `GOOD` for it.
 
@@ -59,8 +65,7 @@ class Machine:
 
     def problems(self, options: str = GOOD, before: str = "", spec: str | None = None) -> list[Problem]:
         """What is wrong with a line for the ghost that comes after these."""
-        system = self.system(f"{before}{spec or self.ghost} none swap {options} 0 0\n")
-        return list(bootcheck.iter_problems(system.lines[-1], system))
+        return last_problems(self.system(f"{before}{spec or self.ghost} none swap {options} 0 0\n"))
 
     def found(self, options: str = GOOD, before: str = "", spec: str | None = None) -> dict[str, Problem]:
         """The same, by the ids, each of which comes once."""
@@ -559,7 +564,7 @@ def test_a_file_that_cannot_be_read(
 ) -> None:
     system = machine.system(f"{machine.ghost} none swap {GOOD}\n")
     oscalls.fail(monkeypatch, "open", number, when=lambda path, *_a, **_k: str(path).endswith("/ghost"))
-    (problem,) = bootcheck.iter_problems(system.lines[0], system)
+    (problem,) = last_problems(system)
     assert (problem.id, problem.severity) == (id, "error")
     assert message in problem.message
 
@@ -629,7 +634,7 @@ def test_a_read_only_filesystem(machine: Machine, monkeypatch: pytest.MonkeyPatc
 def test_a_directory_that_cannot_be_opened(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     system = machine.system(f"{machine.ghost} none swap {GOOD}\n")
     oscalls.fail(monkeypatch, "open", errno.EACCES, when=lambda path, *_a, **_k: path == str(machine.root))
-    assert list(bootcheck.iter_problems(system.lines[0], system)) == []
+    assert last_problems(system) == []
 
 
 def test_fstab_as_a_whole(machine: Machine) -> None:
