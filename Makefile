@@ -3,7 +3,10 @@ PYTHON ?= python3
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-VENV := .venv
+# DEPS= takes the Python packages that the distribution has, without pip and without a network, for what is
+# run from the checkout as for what is installed
+DEPS ?= yes
+VENV := $(if $(DEPS),.venv,.venv-system)
 PY := $(VENV)/bin/python
 
 # Where `make install` puts things: see there
@@ -19,11 +22,14 @@ ZSHCOMPDIR = $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard 
 # fish looks below /usr/local/share only where XDG_DATA_DIRS names it
 FISHCOMPDIR = $(if $(filter /usr/local,$(PREFIX)),/etc/fish/completions,$(PREFIX)/share/fish/vendor_completions.d)
 
-.PHONY: help demo test test-fast test-vm faults mutants lint bench against bench-vm man install install-package install-data uninstall venv clean
+.PHONY: help demo test test-fast test-vm faults mutants lint bench against bench-vm man install install-package install-data uninstall deb rpm check-packages venv clean
 
 help:
 	@echo 'make demo      ghostctl setup: what it would do here; in small done for real, shown, and taken back'
 	@echo 'make test      all tests that this machine can run'
+	@echo '               DEPS=: with the Python packages of the distribution, without pip and network'
+	@echo 'make test-chroot the same in a clean Debian, as root: SUITE=trixie DEPS= WHO=nobody'
+	@echo 'make test-everywhere in bookworm, trixie and sid, with both kinds of packages, as root and as nobody'
 	@echo 'make test-fast those that take less than half a minute together'
 	@echo 'make test-vm   builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'
 	@echo 'make faults    a fault at each system call of each command that writes (tests/faults)'
@@ -34,12 +40,19 @@ help:
 	@echo 'make bench-vm  figures under memory pressure, in such guests, into docs/BENCHMARKS.md'
 	@echo 'make man       show the man pages'
 	@echo 'make install   DESTDIR= PREFIX=/usr/local'
+	@echo 'make deb, rpm  packages for Debian, and for distributions with RPM, into dist/'
+	@echo 'make check-packages builds, installs and purges them in clean chroots, as root on Debian'
 
 venv: $(VENV)/.done
 
 $(VENV)/.done: pyproject.toml
+ifneq ($(DEPS),)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+else
+	$(PYTHON) -m venv --without-pip --system-site-packages $(VENV)
+	$(PY) tools/develop.py
+endif
 	$(PY) -m compileall -q src
 	touch $@
 
@@ -57,9 +70,43 @@ test: venv
 test-fast: venv
 	$(PY) -m pytest -n $$(nproc) $(FAST)
 
+# Debian's packages are those of the clean system; what they lack, PyPI has
+COMMA := ,
+SUITE ?= trixie
+WHO ?= root
+SUITES := bookworm trixie sid
+CHROOT_PACKAGES := git,make,python3$(if $(DEPS),-venv)
+DEBIAN_PYTHON := python3-click,python3-construct,python3-hypothesis,python3-jsonschema,python3-prometheus-client,python3-psutil,python3-pytest,python3-pytest-xdist,python3-pyudev
+
+test-chroot:
+	$(PYTHON) tools/chroot.py --include $(CHROOT_PACKAGES)$(if $(DEPS),,$(COMMA)$(DEBIAN_PYTHON) --no-network) \
+		--devices --copy .:/src --user $(WHO) $(SUITE) -- $(MAKE) -C /src test DEPS=$(DEPS) GHOSTCTL_REQUIRE=
+
+test-everywhere:
+	for suite in $(SUITES); do for deps in yes ''; do for who in root nobody; do \
+		echo "$$suite DEPS=$$deps $$who" && \
+		$(MAKE) test-chroot SUITE=$$suite DEPS=$$deps WHO=$$who || exit; \
+	done; done; done
+
 test-vm: venv
 	$(PY) tests/vm/lab.py build
 	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm,linux-6.12} $(PY) -m pytest -n $$(nproc) --dist loadfile tests/vm
+
+# In QEMU's user mode, as root: nightly rather than at each change. Two Debians, for two versions of Python.
+ARCH_PACKAGES = acl,busybox-static,file,kmod,make,python3-click,python3-construct,python3-hypothesis,python3-jsonschema,python3-psutil,python3-pytest-xdist,python3-pyudev
+ARCH_TESTS = tests/unit tests/commands tests/golden tests/differential
+
+test-arch: test-arch-arm64 test-arch-s390x
+
+test-arch-s390x: SUITE = bookworm
+test-arch-%: SUITE = trixie
+test-arch-%:
+	tools/emulated.py tools/chroot.py --no-network --arch $* --include $(ARCH_PACKAGES) --copy .:/src $(SUITE) -- \
+		sh -ec 'make -s install-package DEPS= PREFIX=/usr; exec env PYTHONPATH=src python3 -m pytest -n $$(nproc) $(ARCH_TESTS)'
+
+test-vm-arm64:
+	$(PYTHON) tests/vm/arm64.py
+	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm} $(PY) -m pytest tests/vm/guest/larger_pages.py
 
 faults: venv
 	$(PY) tests/faults/campaign.py -j $$(nproc)
@@ -106,5 +153,30 @@ install-data:
 uninstall:
 	@$(PYTHON) -B tools/install.py uninstall
 
+# Packages are built in a copy: dpkg-buildpackage writes beside the tree that it builds
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+RELEASE := build/source/ghostctl-$(VERSION)
+DEBFLAGS = -us -uc -b
+
+.PHONY: $(RELEASE)
+$(RELEASE):
+	rm -rf build/source
+	mkdir -p $@ dist
+	tar -cf - --exclude-vcs --exclude=./build --exclude=./dist --exclude='./.venv*' --exclude='.*_cache' \
+		--exclude=.hypothesis --exclude=__pycache__ . | tar -xf - -C $@
+
+deb: $(RELEASE)
+	cd $(RELEASE) && dpkg-buildpackage $(DEBFLAGS)
+	mv build/source/ghostctl_* dist/
+
+rpm: $(RELEASE)
+	tar -C build/source -czf build/source/ghostctl-$(VERSION).tar.gz ghostctl-$(VERSION)
+	rpmbuild -bb --quiet --define '_topdir $(CURDIR)/build/rpm' --define '_sourcedir $(CURDIR)/build/source' \
+		--define '_rpmdir $(CURDIR)/dist' --define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
+		packaging/rpm/ghostctl.spec
+
+check-packages:
+	$(PYTHON) tests/packages/check.py
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-system build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
