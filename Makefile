@@ -133,9 +133,7 @@ man:
 	man -l man/ghostctl.8 man/ghostctl.5
 
 # The package and what it needs go to a directory of their own, so that any Python's site-packages stay as
-# they are. DEPS= leaves out the dependencies, and with them pip and the network, for distributions that
-# package them; COMPILE= leaves out bytecode. PYTHON is what runs the program, too.
-DEPS = yes
+# they are. DEPS= leaves out the dependencies; COMPILE= leaves out bytecode. PYTHON is what runs the program, too.
 COMPILE = yes
 
 install: install-package install-data
