@@ -311,7 +311,7 @@ def fitting(limit: int, others: int = 0) -> int:
 
 def come_last(ghosts: Sequence[Area], ordinary: Sequence[Area]) -> bool:
     """Whether ordinary areas are above all these ghosts and none beside or below: what is more goes there."""
-    top = max((ghost.prio for ghost in ghosts), default=0)
+    top = max(ghost.prio for ghost in ghosts)
     return any(zram_number(area) is None for area in ordinary) and all(area.prio > top for area in ordinary)
 
 
