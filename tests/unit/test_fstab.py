@@ -150,6 +150,7 @@ def test_paths_that_look_like_options(raw: bytes) -> None:
     (line,) = fstab.parse(raw)
     assert line.error is None
     assert line.vfstype == "ext4"
+    assert not fstab.is_swap(line)
 
 
 @pytest.mark.parametrize(
