@@ -167,13 +167,17 @@ def _import_tools() -> None:
     assert PACKAGE not in sys.modules
 
 
+_TIMES = count()
+
+
 def _answer(directory: Path, repository: Path, request: dict[str, Any]) -> dict[str, Any]:
     changed: dict[str, str] = request["sources"]
     for name, source in changed.items():
         path = repository / "src" / PACKAGE / name
         path.write_text(source)
-        # another time than that of the compiled one
-        os.utime(path, (0, 0))
+        # another time than that of any compiled one: a program that a test starts may leave one behind
+        time_of_it = next(_TIMES)
+        os.utime(path, (time_of_it, time_of_it))
     try:
         return _fork(directory, request)
     finally:
