@@ -203,7 +203,7 @@ def alternative(now: Now, limit: int, at: float) -> Alternative:
     size = capacity.fitting(limit, 0 if now.is_zram else now.promised)
     takes = int(size / max(at, 1))
     pages = size // page_size()
-    slots = kernel.slot_memory(pages, now.memory // 10).size
+    slots = kernel.slot_memory(pages, now.memory).size
     slots += pages * backends.get("zram" if now.is_zram else "file").extra_slot_bytes
     percent = round(100 * limit / now.memory)
     left, least = now.memory - takes - slots, now.memory - size - slots
@@ -255,7 +255,7 @@ def priority(own: Area | None, others: Iterable[Area]) -> int:
     """That of the ghost's `own` area, or one above those of all `others`."""
     others = list(others)
     taken = [area.prio for area in others if area.is_ordinary]
-    if own is not None and own.prio >= 0 and own.prio > max(taken, default=-1):
+    if own is not None and own.prio > max((-1, *taken)):
         return own.prio
     return capacity.priority_above(others)
 
