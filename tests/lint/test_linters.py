@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from machine import REPOSITORY, require, run
+from machine import REPOSITORY, require
 
 TOOLS = {
     "ruff": ("ruff", "check", "."),
@@ -29,13 +29,3 @@ def test_linter(tool: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_every_source_names_its_licence() -> None:
-    require("checkout")
-    files = run("git", "ls-files", "-z", cwd=REPOSITORY).split("\0")
-    sources = [name for name in files if name.endswith((".py", ".sh", ".c")) or name == "Makefile"]
-    assert sources
-    for name in sources:
-        head = (REPOSITORY / name).read_text().splitlines()[:3]
-        assert not head or any("SPDX-License-Identifier: GPL-2.0" in line for line in head), name
