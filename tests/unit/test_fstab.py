@@ -362,6 +362,7 @@ def test_a_line_that_declares_nothing() -> None:
     ("options", "words"),
     [
         ("x-ghost.szie=1G", "x-ghost.szie is ignored: there is no such option"),
+        ("x-ghost.szie", "x-ghost.szie is ignored: there is no such option"),
         ("x-ghost.zswap=no", "x-ghost.zswap=no is ignored: the option takes no value"),
         ("X-ghost.size=1G", "X-ghost.size is not an option of ghostctl"),
         ("x_ghost.size=1G", "x_ghost.size is not an option of ghostctl"),
@@ -375,6 +376,7 @@ def test_what_counts_for_nothing_is_said(options: str, words: str) -> None:
     found = declared(options)
     assert [warning for warning in found.warnings if warning.startswith(words)]
     assert (found.size, found.zswap, found.fallback) in ((None, False, ()), ("1G", False, ()))
+    assert found.memory_limit is None
     assert found.priority in (None, 4)
 
 
@@ -461,6 +463,13 @@ def test_discard_as_swapon_reads_it(options: str, discard: str | None, warnings:
 )
 def test_options_that_nothing_is_wrong_with(options: str) -> None:
     assert declared(options).warnings == []
+
+
+def test_a_kernel_without_ghosts_is_no_failure() -> None:
+    found = declared("x-ghost.fallback=skip")
+    assert (found.skips, found.fallback, found.warnings) == (True, (), [])
+    found = declared("x-ghost.fallback=zram")
+    assert (found.skips, found.fallback) == (False, ("zram",))
 
 
 def test_a_label_is_cut_at_bytes() -> None:
