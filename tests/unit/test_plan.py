@@ -635,3 +635,20 @@ def test_a_priority_that_is_kept(mine: int, others: list[int | tuple[str, int]],
     kinds = [one if isinstance(one, tuple) else ("file", one) for one in others]
     areas_ = [Area(f"/{prio}", kind, 4, 0, prio) for kind, prio in kinds]
     assert plan.priority(Area("/g", "ghost", 4, 0, mine), areas_) == expected
+
+
+def test_without_what_a_sample_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is missing costs the sample, and nothing else; another fault is no missing package."""
+
+    def fail(*_: object) -> None:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr(plan, "sampled", fail)
+    missing = "psutil"
+    found = plan.ratio(ON, None, "lz4")
+    assert (found.value, found.source) == (1, "assumed")
+    assert "psutil" in found.text
+    assert found.text.endswith(", for a sample of memory")
+    missing = "ghostctl.none"
+    with pytest.raises(ModuleNotFoundError):
+        plan.ratio(ON, None, "lz4")
