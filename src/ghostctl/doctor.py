@@ -560,13 +560,11 @@ def _check_cgroup(machine: Machine) -> Iterator[Finding]:
         return
     limited = []
     most = machine.memory
-    for directory, _, files in os.walk(machine.at(_CGROUPS)):
-        if "memory.zswap.max" not in files:
-            continue
+    for directory, _, _ in os.walk(machine.at(_CGROUPS)):
         name = os.path.relpath(directory, machine.root)
         zswap_max = sizes.natural(machine.text(f"{name}/memory.zswap.max").strip())
         swap_max = sizes.natural(machine.text(f"{name}/memory.swap.max").strip())
-        # "max" is no number
+        # "max" is no number, nor is what is not there
         if zswap_max is not None and zswap_max < most and (swap_max is None or swap_max > zswap_max):
             limited.append((f"/{name}", zswap_max))
     if limited:
