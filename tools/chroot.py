@@ -115,6 +115,7 @@ def variant(arch: str) -> list[str]:
     return [
         "--variant=extract",
         "--include=?essential",
+        "--include=?priority(required)",
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
         *(f"--extract-hook={master}" for master in masters),
     ]
