@@ -1082,6 +1082,7 @@ def test_an_area_for_what_the_pool_cannot_take(
         (f"{GHOST} none swap nofail,x-ghost.szie=1G", "WARN", f"line 1, {GHOST}: x-ghost.szie is ignored"),
         (f"{GHOST} none swap nofail,x-ghost.size=1K", "FAIL", f"line 1, {GHOST}: "),
         ("/a/../b none swap nofail,x-ghost.size=1G", "FAIL", "line 1, /a/../b: '..' in the path"),
+        ("/a none swap nofail,x-ghost.size=1G", "FAIL", "line 1, /a: is a directory"),
         (
             "/loop none swap nofail,x-ghost.size=1G",
             "WARN",
