@@ -22,7 +22,7 @@ ZSHCOMPDIR = $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard 
 # fish looks below /usr/local/share only where XDG_DATA_DIRS names it
 FISHCOMPDIR = $(if $(filter /usr/local,$(PREFIX)),/etc/fish/completions,$(PREFIX)/share/fish/vendor_completions.d)
 
-.PHONY: help demo test test-fast test-vm faults mutants lint bench against bench-vm man install install-package install-data uninstall deb rpm check-packages venv clean
+.PHONY: help demo test test-fast test-oldest test-vm faults mutants lint bench against bench-vm man install install-package install-data uninstall deb rpm check-packages venv clean
 
 help:
 	@echo 'make demo      ghostctl setup: what it would do here; in small done for real, shown, and taken back'
@@ -31,6 +31,7 @@ help:
 	@echo 'make test-chroot the same in a clean Debian, as root: SUITE=trixie DEPS= WHO=nobody'
 	@echo 'make test-everywhere in bookworm, trixie and sid, with both kinds of packages, as root and as nobody'
 	@echo 'make test-fast those that take less than half a minute together'
+	@echo 'make test-oldest these with the oldest versions of the packages that ghostctl needs'
 	@echo 'make test-vm   builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'
 	@echo 'make faults    a fault at each system call of each command that writes (tests/faults)'
 	@echo 'make mutants   small faults put into a copy of src/: which do the fast tests not notice'
@@ -60,7 +61,7 @@ demo: venv
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" sh tools/demo.sh
 
 FAST := tests/unit tests/commands $(sort $(wildcard tests/test_*.py))
-SIDE_BY_SIDE := $(FAST) tests/lint tests/docs
+SIDE_BY_SIDE := $(FAST) tests/lint tests/docs tests/install
 
 # what needs the machine for itself comes alone, after the rest
 test: venv
@@ -87,6 +88,18 @@ test-everywhere:
 		echo "$$suite DEPS=$$deps $$who" && \
 		$(MAKE) test-chroot SUITE=$$suite DEPS=$$deps WHO=$$who || exit; \
 	done; done; done
+
+# the oldest versions that pyproject.toml declares
+OLDEST := .venv-oldest
+PRINT_OLDEST := import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+	print(*(n.replace(">=", "==") for n in p["build-system"]["requires"] + p["project"]["dependencies"]))
+
+test-oldest:
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check editables $$($(PYTHON) -c '$(PRINT_OLDEST)')
+	$(OLDEST)/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --editable . \
+		pytest pytest-xdist hypothesis jsonschema prometheus-client
+	$(OLDEST)/bin/python -m pytest -n $$(nproc) $(FAST)
 
 test-vm: venv
 	$(PY) tests/vm/lab.py build
@@ -177,4 +190,4 @@ check-packages:
 	$(PYTHON) tests/packages/check.py
 
 clean:
-	rm -rf .venv .venv-system build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-system $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
