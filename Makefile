@@ -28,7 +28,7 @@ help:
 	@echo 'make demo      ghostctl setup: what it would do here; in small done for real, shown, and taken back'
 	@echo 'make test      all tests that this machine can run'
 	@echo '               DEPS=: with the Python packages of the distribution, without pip and network'
-	@echo 'make test-chroot the same in a clean Debian, as root: SUITE=trixie DEPS= WHO=nobody'
+	@echo 'make test-chroot all of them in a clean Debian, with its packages, as root: SUITE=trixie DEPS=yes WHO=nobody'
 	@echo 'make test-everywhere in bookworm, trixie and sid, with both kinds of packages, as root and as nobody'
 	@echo 'make test-fast those that take less than half a minute together'
 	@echo 'make test-oldest these with the oldest versions of the packages that ghostctl needs'
@@ -76,12 +76,15 @@ COMMA := ,
 SUITE ?= trixie
 WHO ?= root
 SUITES := bookworm trixie sid
-CHROOT_PACKAGES := git,make,python3$(if $(DEPS),-venv)
+CHROOT_PACKAGES = git,make,python3$(if $(DEPS),-venv)
+# not skipped there
+CHROOT_REQUIRE = $(if $(filter root,$(WHO)),root$(COMMA)mount$(COMMA)mkswap$(COMMA)setpriv,mkswap)
 DEBIAN_PYTHON := python3-click,python3-construct,python3-hypothesis,python3-jsonschema,python3-prometheus-client,python3-psutil,python3-pytest,python3-pytest-xdist,python3-pyudev
 
+test-chroot: DEPS =
 test-chroot:
 	$(PYTHON) tools/chroot.py --include $(CHROOT_PACKAGES)$(if $(DEPS),,$(COMMA)$(DEBIAN_PYTHON) --no-network) \
-		--devices --copy .:/src --user $(WHO) $(SUITE) -- $(MAKE) -C /src test DEPS=$(DEPS) GHOSTCTL_REQUIRE=
+		--devices --copy .:/src --user $(WHO) $(SUITE) -- make -C /src test DEPS=$(DEPS) GHOSTCTL_REQUIRE=$(CHROOT_REQUIRE)
 
 test-everywhere:
 	for suite in $(SUITES); do for deps in yes ''; do for who in root nobody; do \
@@ -106,7 +109,7 @@ test-vm: venv
 	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm,linux-6.12} $(PY) -m pytest -n $$(nproc) --dist loadfile tests/vm
 
 # In QEMU's user mode, as root: nightly rather than at each change. Two Debians, for two versions of Python.
-ARCH_PACKAGES = acl,busybox-static,file,kmod,make,python3-click,python3-construct,python3-hypothesis,python3-jsonschema,python3-psutil,python3-pytest-xdist,python3-pyudev
+ARCH_PACKAGES = acl,busybox-static,file,kmod,make,mount,python3-click,python3-construct,python3-hypothesis,python3-jsonschema,python3-psutil,python3-pytest-xdist,python3-pyudev
 ARCH_TESTS = tests/unit tests/commands tests/golden tests/differential
 
 test-arch: test-arch-arm64 test-arch-s390x
