@@ -378,7 +378,7 @@ def declare(line: Line) -> Declaration:
 
 def misplaced(line: Line) -> list[str]:
     """What a line that declares no ghost says of ghosts, which counts for nothing (sentences)."""
-    if line.error or not is_swap(line):
+    if not is_swap(line):
         return [line.error] if line.error and GHOST_PREFIX.encode() in line.raw else []
     own = [(key, value) for key, value in line.options if not key.startswith(GHOST_PREFIX)]
     found = [warning for warning in Declaration(own).warnings if "x-ghost" in warning]
