@@ -576,6 +576,7 @@ def test_options_of_ghosts_on_an_ordinary_line(raw: bytes, words: str) -> None:
         b"/a none swap sw 0 0 # x",
         b"# x-ghost.",
         b"/a none swap sw 0 0 more",
+        b"/data /x ext4 rw,X-ghost.size=1G",
         b"/a none swap nofail,discard=async,pri=1,pri=2",
         b"/short",
     ],
