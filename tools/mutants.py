@@ -55,7 +55,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = "ghostctl"
 MODULES = ["header", "swaps", "areas", "atomic", "ghostfile", "ghostwrite", "lookup", "activation"]
 MODULES += ["deactivation", "resize", "signals", "rundir", "backends/zram"]
-MODULES += ["fstab", "generator", "bootcheck", "capacity"]
+MODULES += ["fstab", "generator", "bootcheck", "capacity", "plan", "zswap", "doctor", "cli/on"]
 ON_AREAS = {"areas", "activation", "deactivation", "declared", "resize", "backends/zram"}
 """Modules that do little without active areas."""
 SLOW = {"vm", "live", "lint", "docs", "faults", "golden", "differential"}
