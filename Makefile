@@ -22,7 +22,7 @@ ZSHCOMPDIR = $(PREFIX)/share/zsh/$(if $(and $(filter /usr,$(PREFIX)),$(wildcard 
 # fish looks below /usr/local/share only where XDG_DATA_DIRS names it
 FISHCOMPDIR = $(if $(filter /usr/local,$(PREFIX)),/etc/fish/completions,$(PREFIX)/share/fish/vendor_completions.d)
 
-.PHONY: help demo test test-fast test-oldest test-vm faults mutants lint bench against bench-vm man install install-package install-data uninstall deb rpm check-packages venv clean
+.PHONY: help demo test test-fast test-oldest test-arch test-vm test-vm-arm64 faults mutants lint bench against bench-vm man install install-package install-data uninstall deb rpm check-packages venv clean
 
 help:
 	@echo 'make demo      ghostctl setup: what it would do here; in small done for real, shown, and taken back'
@@ -33,6 +33,8 @@ help:
 	@echo 'make test-fast those that take less than half a minute together'
 	@echo 'make test-oldest these with the oldest versions of the packages that ghostctl needs'
 	@echo 'make test-vm   builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'
+	@echo 'make test-arch the unit, golden and differential tests on arm64 and s390x, emulated: nightly'
+	@echo 'make test-vm-arm64 in a guest with pages of 16 KiB: Debian for arm64, emulated'
 	@echo 'make faults    a fault at each system call of each command that writes (tests/faults)'
 	@echo 'make mutants   small faults put into a copy of src/: which do the fast tests not notice'
 	@echo 'make lint      linters and type checks alone'
@@ -120,8 +122,8 @@ test-arch-%:
 	tools/emulated.py tools/chroot.py --no-network --arch $* --include $(ARCH_PACKAGES) --copy .:/src $(SUITE) -- \
 		sh -ec 'make -s install-package DEPS= PREFIX=/usr; exec env PYTHONPATH=src python3 -m pytest -n $$(nproc) $(ARCH_TESTS)'
 
-test-vm-arm64:
-	$(PYTHON) tests/vm/arm64.py
+test-vm-arm64: venv
+	$(PY) tests/vm/arm64.py
 	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm} $(PY) -m pytest tests/vm/guest/larger_pages.py
 
 faults: venv
