@@ -13,7 +13,13 @@ import struct
 import sys
 
 # include/uapi/linux/audit.h and the numbers of swapon and swapoff there
-ARCHITECTURES = {"x86_64": (0xC000003E, 167, 168), "aarch64": (0xC00000B7, 224, 225)}
+ARCHITECTURES = {
+    "x86_64": (0xC000003E, 167, 168),
+    "aarch64": (0xC00000B7, 224, 225),
+    "ppc64le": (0xC0000015, 87, 115),
+    "riscv64": (0xC00000F3, 224, 225),
+    "s390x": (0x80000016, 87, 115),
+}
 
 # include/uapi/linux/bpf_common.h
 _LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
