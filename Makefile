@@ -120,7 +120,7 @@ test-arch-s390x: SUITE = bookworm
 test-arch-%: SUITE = trixie
 test-arch-%:
 	tools/emulated.py tools/chroot.py --no-network --arch $* --include $(ARCH_PACKAGES) --copy .:/src $(SUITE) -- \
-		sh -ec 'make -s install-package DEPS= PREFIX=/usr; exec env PYTHONPATH=src python3 -m pytest -n $$(nproc) $(ARCH_TESTS)'
+		sh -ec 'make -s install-package DEPS= PREFIX=/usr; exec env PYTHONPATH=/src/src python3 -m pytest -n $$(nproc) $(ARCH_TESTS)'
 
 test-vm-arm64: venv
 	$(PY) tests/vm/arm64.py
