@@ -126,8 +126,8 @@ class Checks:
         self.to_build("lintian --info --fail-on error,warning /out/*.changes >&2")
 
     def rpm(self) -> None:
-        """It has the files of the other package, where its distributions want them."""
-        listed = self.to_build("rpm -qlp /out/*.rpm")
+        """It has the files of the other package, where its distributions want them, and bytecode."""
+        listed = self.to_build("rpm --dbpath /tmp/rpm -qlp /out/*.rpm")
         in_rpm = {name for name in listed.splitlines() if name.startswith("/")}
         in_deb = {
             line.split(maxsplit=5)[5].removeprefix(".")
@@ -135,7 +135,7 @@ class Checks:
             if line.startswith("-")
         }
         only = {_plain(name) for name in in_deb - DEB_ALONE} ^ {
-            _plain(name) for name in in_rpm if "/licenses/" not in name
+            _plain(name) for name in in_rpm if "/licenses/" not in name and "/__pycache__" not in name
         }
         directories = {str(parent) for name in in_rpm for parent in Path(name).parents}
         if differences := sorted(only - directories):

@@ -32,20 +32,22 @@ RECORD = "/var/lib/ghostctl/setup.json"
 METRICS = "/var/lib/prometheus/node-exporter/ghostctl.prom"
 
 
+problems: list[str] = []
+
+
 def run(*command: str, user: str | None = None) -> str:
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, user=user, check=False
     )
     sys.stdout.write(done.stdout)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: exit status {done.returncode}")
+    check(done.returncode == 0, " ".join(command[:4]))
     return done.stdout
 
 
 def check(condition: object, what: str) -> None:
     print("ok" if condition else "NOT ok", what, flush=True)
     if not condition:
-        sys.exit(1)
+        problems.append(what)
 
 
 def files() -> set[str]:
@@ -104,7 +106,8 @@ def as_it_is_used() -> None:
     check(os.access(GENERATOR, os.X_OK), GENERATOR)
     check(list(Path(LIBRARY).rglob("*.pyc")), "compiled where it is installed")
     completions()
-    run("ghostctl", "setup", "--dry-run")
+    # below /tmp, as no kernel swaps to a file of the overlay that / is
+    run("ghostctl", "setup", "--dry-run", str(WORK / "ghost"))
     for test in ("user", "generator"):
         run(str(TESTS / test), user="nobody")
     run(str(TESTS / "user"))
@@ -115,13 +118,12 @@ def leave_files() -> None:
     """What the program writes below / in its life, with its own code."""
     code = (
         f"import sys; sys.path.insert(0, {LIBRARY!r})\n"
-        "from ghostctl import atomic, installation, rundir, setuprecord, zswap\n"
+        "from ghostctl import atomic, installation, setuprecord, zswap\n"
         "zswap.persist({'max_pool_percent': '30'})\n"
         "installation.install()\n"
         "atomic.make_directories(setuprecord.os.path.dirname(setuprecord.PATH), 0o700)\n"
         f"atomic.edit(setuprecord.PATH, lambda _: {json.dumps({'version': 1, 'steps': []}).encode()!r})\n"
-        "rundir.os.mkdir(rundir.PATH, 0o700)\n"
-        "rundir.os.mkdir('/var/lib/ghost')\n"
+        "atomic.make_directories('/var/lib/ghost')\n"
     )
     run("python3", "-BI", "-c", code)
     Path(METRICS).parent.mkdir(parents=True)
@@ -165,6 +167,8 @@ def main() -> None:
     run("apt-get", "purge", "-qy", "ghostctl")
     for path in ("/var/lib/ghost/swap0", LOCAL_GENERATOR, PERSISTENT):
         check(os.path.exists(path), f"the administrator's stays: {path}")
+    if problems:
+        sys.exit("not ok: " + "\nnot ok: ".join(problems))
 
 
 if __name__ == "__main__":
