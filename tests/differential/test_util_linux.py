@@ -115,9 +115,9 @@ def test_the_table_of_swapon(tmp_path: Path, options: tuple[str, ...]) -> None:
     done = ghostctl("status", "--no-zswap", *options, prefix=prefix, env={"LC_ALL": "C.UTF-8"})
     assert (done.returncode, done.stderr) == (0, "")
     theirs = swapon_show(prefix, *options).decode("utf-8", "surrogateescape")
-    assert [line.rstrip() for line in done.stdout.splitlines()] == [
-        line.rstrip() for line in theirs.split("\n")[:-1]
-    ]
+    # up to 2.40, it made room for headings that it does not show
+    compared = str.split if options == ("--noheadings",) else str.rstrip
+    assert list(map(compared, done.stdout.splitlines())) == list(map(compared, theirs.split("\n")[:-1]))
 
 
 def test_a_name_of_a_deleted_file_stays_whole(tmp_path: Path) -> None:
