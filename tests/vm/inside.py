@@ -24,7 +24,7 @@ AUTOMATIC = (-1, -1) if HAS_TABLES else (-2, -3)
 DIR = Path("/var/lib/ghost")
 ZSWAP = Path("/sys/module/zswap/parameters")
 XSWAP = Path("/sys/kernel/mm/xswap")
-PAGE = 4096
+PAGE = os.sysconf("SC_PAGE_SIZE")
 
 needs_ghosts = pytest.mark.skipif(not HAS_GHOSTS, reason="stock kernel")
 needs_stock = pytest.mark.skipif(HAS_GHOSTS, reason="a kernel with ghosts")

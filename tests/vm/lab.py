@@ -34,6 +34,8 @@ FLAVOURS: dict[str, tuple[str, ...]] = {
 SERIES: dict[str, str | None] = {"6.12": None, "7.2": "sid"}
 KERNELS = tuple(f"{flavour}-{series}" for series in SERIES for flavour in FLAVOURS)
 
+ROOT_OPTIONS = "trans=virtio,version=9p2000.L,cache=loose,msize=262144"
+
 PACKAGES = [
     *("qemu-system-x86", "gcc", "make", "flex", "bison", "bc", "libc6-dev", "libelf-dev", "libssl-dev"),
     *("patch", "xz-utils", "e2fsprogs", "xfsprogs", "btrfs-progs", "busybox-static", "systemd"),
@@ -48,6 +50,19 @@ class LabError(Exception):
 
 class NoSource(LabError):
     """The archive has no source that the patches fit: it has moved on."""
+
+
+class Guest(NamedTuple):
+    """What is particular to the guests of one kernel."""
+
+    words: list[str]
+    """QEMU and its options for the machine, the processor and the kernel."""
+    append: str
+    """The kernel command line."""
+    root: Path
+    """The directory of the host that is the root."""
+    python: str
+    """The Python in it that has what the tests need."""
 
 
 class Boot(NamedTuple):
@@ -67,7 +82,7 @@ class Boot(NamedTuple):
     """With systemd: the journal of the boot, with monotonic times."""
 
 
-def _run(command: Sequence[str | Path], cwd: Path | None = None) -> str:
+def run(command: Sequence[str | Path], cwd: Path | None = None) -> str:
     done = subprocess.run(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -89,22 +104,22 @@ def _installed(packages: Sequence[str]) -> set[str]:
     return {line[1] for line in lines if line[0] == "installed"}
 
 
-def install_packages() -> None:
-    have = _installed(PACKAGES)
-    missing = [package for package in PACKAGES if package not in have]
+def install_packages(packages: Sequence[str] = tuple(PACKAGES)) -> None:
+    have = _installed(packages)
+    missing = [package for package in packages if package not in have]
     if not missing:
         return
     install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
     if os.geteuid():
         raise LabError(f"packages are missing; as root: {shlex.join(install)}")
-    _run(["apt-get", "update"])
-    _run(["env", "DEBIAN_FRONTEND=noninteractive", *install])
+    run(["apt-get", "update"])
+    run(["env", "DEBIAN_FRONTEND=noninteractive", *install])
 
 
-def _own_archive(suite: str, directory: Path) -> list[str]:
+def own_archive(suite: str, directory: Path, architecture: str | None = None) -> list[str]:
     """Options for apt: see only this suite of the machine's archive, write only below the directory."""
     wanted = ["--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]
-    lines = _run(["apt-get", "indextargets", *wanted]).splitlines()
+    lines = run(["apt-get", "indextargets", *wanted]).splitlines()
     labels = (line.rpartition(" ") for line in lines)
     uri = next((uri for label, _, uri in labels if label == "Debian"), None)
     if not uri:
@@ -120,19 +135,21 @@ def _own_archive(suite: str, directory: Path) -> list[str]:
         "Dir::Cache": directory / "cache",
         "APT::Sandbox::User": "root",
     }
+    if architecture:
+        options |= {"APT::Architecture": architecture, "APT::Architectures": architecture}
     return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
 def _download(series: str, directory: Path) -> Path:
     suite, package = SERIES[series], f"linux-source-{series}"
-    options = _own_archive(suite, directory) if suite else []
+    options = own_archive(suite, directory) if suite else []
     if suite or not os.geteuid():
-        _run(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
-    found = _run(["apt-cache", *options, "search", "--names-only", "^linux-source-[0-9]"]).splitlines()
+        run(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"])
+    found = run(["apt-cache", *options, "search", "--names-only", "^linux-source-[0-9]"]).splitlines()
     have = [line.split()[0] for line in found]
     if package not in have:
         raise NoSource(f"{suite or 'apt'} has no {package}; it has {', '.join(have) or 'no kernel source'}")
-    _run(["apt-get", *options, "download", package], directory)
+    run(["apt-get", *options, "download", package], directory)
     (path,) = directory.glob("*.deb")
     return path
 
@@ -204,7 +221,7 @@ def _apply_patches(source: Path, patches: Sequence[Path]) -> None:
         combined = source / ".patches"
         combined.write_bytes(b"".join(patch.read_bytes() for patch in patches))
         # In one run, because only a file's first backup in a run is the original.
-        _run(["patch", "-p1", "--fuzz=0", "--backup", "--prefix=.pristine/", f"--input={combined}"], source)
+        run(["patch", "-p1", "--fuzz=0", "--backup", "--prefix=.pristine/", f"--input={combined}"], source)
     for path, (content, mtime) in before.items():
         if path.read_bytes() == content:
             os.utime(path, ns=(mtime, mtime))
@@ -229,7 +246,7 @@ def _unpack(package: Path, source: Path) -> None:
     tar = f"./usr/src/{package.name.partition('_')[0]}.tar.xz"
     pipe = 'dpkg-deb --fsys-tarfile "$0" | tar -xO "$1" | tar -xJ --strip-components=1 -C "$2"'
     try:
-        _run(["bash", "-o", "pipefail", "-c", pipe, package, tar, source])
+        run(["bash", "-o", "pipefail", "-c", pipe, package, tar, source])
     except LabError as error:
         raise LabError(f"{package} cannot be unpacked; delete it to get it again\n{error}") from None
 
@@ -249,9 +266,9 @@ def _build_kernel(kernel: str, package: Path, image: Path) -> None:
     config = "".join(path.read_text() for path in _config(series))
     (objects / "wanted").write_text(config)
     make: list[str | Path] = ["nice", "make", "-s", "-C", source, f"O={objects}", f"LOCALVERSION=-{flavour}"]
-    _run([*make, f"KCONFIG_ALLCONFIG={objects / 'wanted'}", "allnoconfig"])
+    run([*make, f"KCONFIG_ALLCONFIG={objects / 'wanted'}", "allnoconfig"])
     _check_config(objects / ".config", config)
-    _run([*make, f"-j{len(os.sched_getaffinity(0)) + 1}", "bzImage"])
+    run([*make, f"-j{len(os.sched_getaffinity(0)) + 1}", "bzImage"])
     image.parent.mkdir(exist_ok=True)
     shutil.copyfile(objects / "arch/x86/boot/bzImage", image.with_suffix(".new"))
     image.with_suffix(".new").rename(image)
@@ -268,7 +285,7 @@ def build(kernels: Sequence[str]) -> None:
         install_packages()
         hog = hog_path()
         if not hog.exists():
-            _run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", f"{hog}.new", HERE / "hog.c"])
+            run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", f"{hog}.new", HERE / "hog.c"])
             Path(f"{hog}.new").rename(hog)
         for series in SERIES:
             wanted = [kernel for kernel in kernels if kernel.endswith(f"-{series}")]
@@ -303,19 +320,29 @@ def make_disk(path: Path, mib: int = 2048) -> Path:
     """A sparse image with an ext4, for boot(disk=...)."""
     with path.open("wb") as disk:
         disk.truncate(mib << 20)
-    _run(["mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1,lazy_journal_init=1", path])
+    run(["mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1,lazy_journal_init=1", path])
     return path
 
 
-def _qemu(
-    kernel: str, *, accel: str, cpus: int, memory_mib: int, append: str, disk: Path, shares: dict[str, Path]
-) -> list[str]:
+def _guest(kernel: str, accel: str | None) -> Guest:
+    if not image_path(kernel).exists() or not hog_path().exists():
+        raise LabError(f"no {kernel} kernel in {CACHE}: run `make test-vm`")
+    accel = accel or accelerator()
     # KVM in a virtual machine may know a feature that it cannot set: MSR_IA32_ARCH_CAPABILITIES.
     # What a newer processor has takes longer to emulate than it saves.
     cpu = "host,-arch-capabilities" if accel == "kvm" else "Nehalem"
+    words = f"qemu-system-x86_64 -machine microvm,accel={accel},acpi=off,rtc=on -cpu {cpu} -kernel".split()
+    ends = "reboot=t panic=-1 console=ttyS0 mitigations=off"
+    root = f"root=host rootfstype=9p rootflags={ROOT_OPTIONS} ro"
+    append = f"{root} init={HERE / 'init'} {ends}"
+    return Guest([*words, str(image_path(kernel))], append, Path("/"), sys.executable)
+
+
+def _qemu(
+    guest: Guest, *, cpus: int, memory_mib: int, append: str, disk: Path, shares: dict[str, Path]
+) -> list[str]:
     words = (
-        f"qemu-system-x86_64 -machine microvm,accel={accel},acpi=off,rtc=on -cpu {cpu} -smp {cpus} "
-        f"-m {memory_mib}M -nodefaults -no-user-config -display none -serial stdio -no-reboot "
+        f"-smp {cpus} -m {memory_mib}M -nodefaults -no-user-config -display none -serial stdio -no-reboot "
         "-device virtio-rng-device"
     ).split()
     words += ["-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe"]
@@ -324,10 +351,7 @@ def _qemu(
         access = "" if tag == "lab" else ",readonly=on"
         words += ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{access}"]
         words += ["-device", f"virtio-9p-device,fsdev={tag},mount_tag={tag}"]
-    root = "root=host rootfstype=9p rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=262144 ro"
-    ends = "reboot=t panic=-1 console=ttyS0 mitigations=off"
-    words += ["-kernel", str(image_path(kernel)), "-append", f"{root} init={HERE / 'init'} {ends} {append}"]
-    return words
+    return [*guest.words, *words, "-append", f"{guest.append} {append}"]
 
 
 def _read(path: Path) -> str:
@@ -335,7 +359,7 @@ def _read(path: Path) -> str:
 
 
 def boot(
-    kernel: str,
+    kernel: str | Guest,
     command: str,
     *,
     timeout: float = 300,
@@ -357,24 +381,21 @@ def boot(
     runs when no job is left. `append` goes to the kernel command line. Raises `LabError` if the kernel has
     not been built.
     """
-    if not image_path(kernel).exists() or not hog_path().exists():
-        raise LabError(f"no {kernel} kernel in {CACHE}: run `make test-vm`")
-    accel = accel or accelerator()
+    guest = kernel if isinstance(kernel, Guest) else _guest(kernel, accel)
     with contextlib.ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ghostctl-vm-")))
         share = share or temporary
         disk = disk or make_disk(temporary / "disk")
         for name in ("status", "output", "state", "journal"):
             (share / name).unlink(missing_ok=True)
-        shutil.copy(hog_path(), share / "hog")
+        if guest.root == Path("/"):
+            shutil.copy(hog_path(), share / "hog")
         (share / "command").write_text(command + "\n")
         (share / "mode").write_text("systemd" if systemd else "command")
         if systemd:
             append = f"systemd.unit=lab.target {append}"
-        shares = {"host": Path("/"), "lab": share} | ({"tree": tree} if tree else {})
-        qemu = _qemu(
-            kernel, accel=accel, cpus=cpus, memory_mib=memory_mib, append=append, disk=disk, shares=shares
-        )
+        shares = {"host": guest.root, "lab": share} | ({"tree": tree} if tree else {})
+        qemu = _qemu(guest, cpus=cpus, memory_mib=memory_mib, append=append, disk=disk, shares=shares)
         start = time.monotonic()
         with _running(qemu) as process:
             try:
