@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,10 @@ Filesystem = Callable[..., Path]
 
 
 def pytest_configure() -> None:
+    # ignored in what a script starts in the background; programs would inherit that
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     if "GHOSTCTL_GUEST" not in os.environ:
         # no test in a guest wants it, and there it takes 15 s to be imported
         import hypothesis

@@ -5,7 +5,6 @@ import errno
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import oscalls
@@ -177,15 +176,6 @@ def test_apply_puts_back_all_that_it_can(
     )
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Where the tests run in the background, SIGINT may be ignored."""
-    old = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, old)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_apply_puts_back_when_interrupted(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     set_file(machine, "max_pool_percent", "20")
     before = zswap.read_parameters(str(machine))
@@ -218,7 +208,6 @@ def test_applied_until_the_block_fails(machine: Path) -> None:
     assert get_file(machine, "max_pool_percent") == "30"
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_a_signal_finds_kernel_and_file_both_changed(machine: Path) -> None:
     set_file(machine, "max_pool_percent", "20")
     root = str(machine)
