@@ -322,7 +322,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "no-selinux": _unless(kernel.has_selinux, "SELinux is enabled"),
     "security-attributes": _both(_root, _security_attributes),
     "holes": _holes,
-    "page-cache": _page_cache,
+    "page-cache": _both(_programs("fincore"), _page_cache),
     "block-device": _unless(lambda: not _block_device(), "no block device"),
     "renameat2": _unless(lambda: not hasattr(ctypes.CDLL(None), "renameat2"), "libc has no renameat2"),
     "seccomp": _seccomp,
