@@ -148,6 +148,8 @@ def check_new(file: str, options: list[tuple[str, str | None]], path: str) -> st
     line = fstab.Line(fstab.format_swap(fstab.simplify(file) if file.startswith("/") else file, options))
     try:
         declared, spec = fstab.declare(line), generator.boot_path(line)
+        if line.options != options:
+            raise UsageError('fstab cannot hold a value with "')
         if not fstab.names_file(spec):
             raise UsageError("is where the kernel has files of its own: no ghost can be there")
     except UsageError as error:

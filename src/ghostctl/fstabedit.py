@@ -81,12 +81,10 @@ def parse_change(text: str) -> Change:
 def add(fstab_path: str, file: str, options: Options, *, dry_run: bool = False) -> Edit:
     """Adds a line for a ghost; nothing changes when there is one that says the same.
 
-    Raises `Busy` when its line says something else, `UsageError` and `OSError`.
+    Raises `Busy` when its line says something else, and `OSError`.
     """
     raw = fstab.format_swap(file, options)
     new = Line(raw)
-    if new.options != options:
-        raise UsageError('fstab cannot hold a value with "', path=file)
     found: list[Line] = []
 
     def change(data: bytes) -> bytes:
