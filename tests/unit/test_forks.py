@@ -61,8 +61,8 @@ def test_umask(tmp_path: Path) -> None:
     for umask in (0o022, 0o077):
         directories = tmp_path / f"fork-{umask}", tmp_path / f"start-{umask}"
         for run, directory in zip((ghostctl, started), directories, strict=True):
-            done = run("fstab", "install-generator", "--directory", directory, umask=umask)
-            assert (done.returncode, done.stderr) == (0, "")
+            # who owns the package is warned of
+            assert run("fstab", "install-generator", "--directory", directory, umask=umask).returncode == 0
             assert stat.S_IMODE(directory.stat().st_mode) == 0o777 & ~umask
 
 
