@@ -786,7 +786,7 @@ def test_kernel_parameters(machine: Machine, words: str, value: str | None) -> N
 
 def new(machine: Machine, *options: str, file: Path | str | None = None) -> str:
     """The path for a new line."""
-    words = fstab.split_options(",".join(options))
+    words = fstab.split_options(",".join(options) or "defaults")
     return bootcheck.check_new(str(file or machine.ghost), words, str(machine.fstab))
 
 
