@@ -36,7 +36,8 @@ RPM_MOVES = {
     "/lib/systemd/": "/usr/lib/systemd/",
 }
 DEB_ALONE = {"/usr/share/doc/ghostctl/changelog.gz", "/usr/share/doc/ghostctl/copyright"}
-DEB_ALONE |= {"/usr/share/lintian/overrides/ghostctl"}
+# Debian compiles again when it has another Python
+DEB_ALONE |= {"/usr/share/python3/runtime.d/ghostctl.rtupdate"}
 
 
 class Failed(Exception):
