@@ -50,8 +50,9 @@ PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS
 PASSED_ON = ("CI", "GHOSTCTL_", "TERM", "SOURCE_DATE_EPOCH")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
-# linux/sched.h, linux/prctl.h, linux/sockios.h, linux/if.h
+# linux/sched.h, linux/fs.h, linux/prctl.h, linux/sockios.h, linux/if.h
 CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x20000000, 0x40000000
+MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
@@ -298,6 +299,20 @@ def prepare(tree: Path, run: Path, options: argparse.Namespace) -> Path:
     return root
 
 
+def change_root(root: Path) -> None:
+    """Makes this the root of the mount namespace, as on a machine, where a mere chroot(2) has names above it.
+
+    The kernel names a file from there where a process cannot reach it: in /proc/swaps, for one.
+    """
+    os.chdir(root)
+    # the old root goes to the same place, where it is unmounted
+    subprocess.run(["pivot_root", ".", "."], check=True)
+    if _libc.umount2(b".", MNT_DETACH):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "umount2")
+    os.chdir("/")
+
+
 def environment(options: argparse.Namespace, home: str) -> dict[str, str]:
     passed_on = PASSED_ON + (("PIP_", *CERTIFICATE_VARIABLES, *PROXY_VARIABLES) if options.network else ())
     return {
@@ -312,7 +327,7 @@ def environment(options: argparse.Namespace, home: str) -> dict[str, str]:
 def first_process(tree: Path, run: Path, options: argparse.Namespace) -> int:
     """What process 1 of the chroot does: it mounts, starts the command and waits for all orphans."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.chroot(prepare(tree, run, options))
+    change_root(prepare(tree, run, options))
     account = pwd.getpwnam(options.user)
     if options.user != "root":
         for _, target in options.copy:
