@@ -38,6 +38,9 @@ RPM_MOVES = {
 DEB_ALONE = {"/usr/share/doc/ghostctl/changelog.gz", "/usr/share/doc/ghostctl/copyright"}
 # Debian compiles again when it has another Python
 DEB_ALONE |= {"/usr/share/python3/runtime.d/ghostctl.rtupdate"}
+RPM_ALONE = ("/licenses/", "/__pycache__")
+EITHER = ".dist-info/RECORD"
+"""dh_python3 of trixie takes it out, that of bookworm does not."""
 
 
 class Failed(Exception):
@@ -135,8 +138,10 @@ class Checks:
             for line in self.run(["dpkg-deb", "-c", str(self.file("*.deb"))]).splitlines()
             if line.startswith("-")
         }
-        only = {_plain(name) for name in in_deb - DEB_ALONE} ^ {
-            _plain(name) for name in in_rpm if "/licenses/" not in name and "/__pycache__" not in name
+        only = {_plain(name) for name in in_deb - DEB_ALONE if not name.endswith(EITHER)} ^ {
+            _plain(name)
+            for name in in_rpm
+            if not name.endswith(EITHER) and not any(part in name for part in RPM_ALONE)
         }
         directories = {str(parent) for name in in_rpm for parent in Path(name).parents}
         if differences := sorted(only - directories):
