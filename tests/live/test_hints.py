@@ -86,6 +86,7 @@ ELSEWHERE = {
     "ghostwrite:_warn_filesystem": WORDS,
     "labels:parse_uuid": VALUES,
     "output:select": VALUES,
+    "packages:missing": "installs packages",
     "plan:choose": "needs a machine of little memory",
     "plan:choose#2": PRESSURE,
     "probe:probe": WORDS,
