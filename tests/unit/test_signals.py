@@ -192,7 +192,7 @@ def soon() -> Iterator[Callable[[int], None]]:
     drop what its handler raises. ghostctl's own threads block all signals.
     """
     threads = []
-    thread = threading.get_ident()
+    waiting = threading.get_ident()
     before = set(children(os.getpid()))
 
     def send_soon(number: int) -> None:
@@ -200,7 +200,7 @@ def soon() -> Iterator[Callable[[int], None]]:
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             while set(children(os.getpid())) <= before:
                 time.sleep(0.001)
-            signal.pthread_kill(thread, number)
+            signal.pthread_kill(waiting, number)
 
         threads.append(threading.Thread(target=wait_and_send))
         threads[-1].start()
