@@ -253,6 +253,15 @@ def _page_cache() -> str | None:
     )
 
 
+def _swap_on_root() -> str | None:
+    """The kernel names an area of another mount namespace from the top of its filesystem."""
+    for place in (tempfile.gettempdir(), "/var/tmp", "/var/lib"):  # noqa: S108
+        kind = run("stat", "--file-system", "--format=%T", place).strip()
+        if kind not in ("tmpfs", "overlayfs"):
+            return None if os.stat(place).st_dev == os.stat("/").st_dev else f"{place} is not on that of /"
+    return "no swap files can be there"
+
+
 def _block_device() -> bool:
     return any(os.path.exists(f"/dev/{name}") for name in os.listdir("/sys/class/block"))
 
@@ -322,6 +331,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "no-selinux": _unless(kernel.has_selinux, "SELinux is enabled"),
     "security-attributes": _both(_root, _security_attributes),
     "holes": _holes,
+    "swap-on-root": _both(_root, _swap_on_root),
     "page-cache": _both(_programs("fincore"), _page_cache),
     "block-device": _unless(lambda: not _block_device(), "no block device"),
     "renameat2": _unless(lambda: not hasattr(ctypes.CDLL(None), "renameat2"), "libc has no renameat2"),

@@ -439,6 +439,8 @@ def test_every_command_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("cell", TABLE, ids=lambda cell: f"{cell.command}-without-{cell.without}")
 def test_without(there: There, cell: Cell) -> None:
+    if cell.command == "on":
+        require("swap-on-root")
     before = there.state()
     command = there.command(cell.command)
     done = ghostctl(*command, prefix=prefix(cell.without))
@@ -512,6 +514,7 @@ def test_doctor_without(there: There, without: str) -> None:
 )
 def test_doctor_without_a_probe(there: There, without: str, status: int, words: str) -> None:
     """The report is there all the same; why there was no probe decides the exit status."""
+    require("swap-on-root")
     done = ghostctl("doctor", "--probe", "-v", prefix=prefix(without))
     assert done.returncode == status
     assert words in done.stderr
