@@ -47,7 +47,7 @@ PIP_FILES = ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", "~/.pip/pip.conf", "~/.co
 NETWORK_FILES = ["/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt"]
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-PASSED_ON = ("CI", "GHOSTCTL_", "TERM", "SOURCE_DATE_EPOCH")
+PASSED_ON = ("CI", "TERM", "SOURCE_DATE_EPOCH")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 # linux/sched.h, linux/fs.h, linux/prctl.h, linux/sockios.h, linux/if.h
