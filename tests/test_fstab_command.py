@@ -170,7 +170,7 @@ def test_ten_thousand_lines(tmp_path: Path, ghost: Path) -> None:
 
 
 def test_add_now_that_the_kernel_refuses(fstab: Path, ghost: Path) -> None:
-    require("stock-kernel")
+    require("root", "stock-kernel")
     done = add(fstab, "-s", "1M", "--nofail", "--now", ghost)
     assert (done.returncode, done.stdout) == (5, "")
     assert f"its line in {fstab} was taken back" in done.stderr
@@ -261,6 +261,7 @@ def test_check(fstab: Path, ghost: Path, options: str, before: str, id: str, sev
 
 
 def test_check_of_a_good_line(fstab: Path, ghost: Path) -> None:
+    require("root")  # whose the ghost is
     make_ghost(ghost, 1 << 20)
     fstab.write_text(f"{ghost} none swap nofail,pri=32767,x-ghost.size=1M 0 0\n")
     assert set(check(fstab)) <= {"kernel", "zswap"}  # those that this machine has
@@ -760,7 +761,7 @@ def test_nofail(fstab: Path, ghost: Path) -> None:
 
 
 def test_an_existing_ghost_is_what_it_was_when_it_cannot_be_activated(fstab: Path, ghost: Path) -> None:
-    require("stock-kernel")
+    require("root", "stock-kernel")
     assert ghostctl("mkghost", "-s", "1M", "-L", "old", ghost).returncode == 0
     before = ghost.read_bytes()
     done = add(fstab, "-s", "2M", "-L", "new", "--nofail", "--now", ghost)
