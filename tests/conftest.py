@@ -42,13 +42,10 @@ def _can_swap(directory: str) -> bool:
             machine.swapoff_below(Path(name))
 
 
-_CANDIDATES = (tempfile.gettempdir(), "/var/tmp", "/var/lib")  # noqa: S108
-
-
 @pytest.fixture(scope="session")
 def ghost_parent() -> Iterator[Path]:
     """A directory on a filesystem that may have ghosts: the usual one, or a new one on a loop device."""
-    for candidate in _CANDIDATES:
+    for candidate in machine.SWAP_PLACES:
         kind = run("stat", "--file-system", "--format=%T", candidate).strip()
         if kind in ("ext2/ext3", "xfs", "btrfs") and os.access(candidate, os.W_OK):
             with tempfile.TemporaryDirectory(dir=candidate, prefix="ghostctl-test-") as name:
@@ -70,7 +67,7 @@ def ghost_dir(ghost_parent: Path) -> Iterator[Path]:
 def swap_parent() -> Iterator[Path]:
     """A directory on a filesystem that takes swap files: the usual one, or a new one on a loop device."""
     require("swap")
-    for candidate in _CANDIDATES:
+    for candidate in machine.SWAP_PLACES:
         if os.access(candidate, os.W_OK) and _can_swap(candidate):
             with tempfile.TemporaryDirectory(dir=candidate, prefix="ghostctl-test-") as name:
                 yield Path(name).resolve()

@@ -38,6 +38,8 @@ from ghostctl import areas, kernel
 REPOSITORY = Path(__file__).parent.parent
 GHOSTCTL = PROGRAM
 HOG = REPOSITORY / "tests" / "hog.py"
+SWAP_PLACES = (tempfile.gettempdir(), "/var/tmp", "/var/lib")  # noqa: S108
+"""Where tests have ghosts and swap files: the first that can."""
 CAP_SYS_ADMIN = 21
 
 
@@ -255,7 +257,7 @@ def _page_cache() -> str | None:
 
 def _swap_on_root() -> str | None:
     """The kernel names an area of another mount namespace from the top of its filesystem."""
-    for place in (tempfile.gettempdir(), "/var/tmp", "/var/lib"):  # noqa: S108
+    for place in SWAP_PLACES:
         kind = run("stat", "--file-system", "--format=%T", place).strip()
         if kind not in ("tmpfs", "overlayfs"):
             return None if os.stat(place).st_dev == os.stat("/").st_dev else f"{place} is not on that of /"

@@ -59,11 +59,16 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def _check(result: int, name: str) -> None:
+    """Raises what a system call says."""
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+
+
 def unshare(flags: int) -> None:
     """Like os.unshare() of Python 3.12."""
-    if _libc.unshare(flags):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), "unshare")
+    _check(_libc.unshare(flags), "unshare")
 
 
 def _mount(*arguments: str | Path) -> None:
@@ -72,9 +77,7 @@ def _mount(*arguments: str | Path) -> None:
 
 def setns(descriptor: int, kind: int) -> None:
     """Like os.setns() of Python 3.12."""
-    if _libc.setns(descriptor, kind):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), "setns")
+    _check(_libc.setns(descriptor, kind), "setns")
 
 
 @contextmanager
@@ -307,9 +310,7 @@ def change_root(root: Path) -> None:
     os.chdir(root)
     # the old root goes to the same place, where it is unmounted
     subprocess.run(["pivot_root", ".", "."], check=True)
-    if _libc.umount2(b".", MNT_DETACH):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), "umount2")
+    _check(_libc.umount2(b".", MNT_DETACH), "umount2")
     os.chdir("/")
 
 
