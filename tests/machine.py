@@ -478,6 +478,15 @@ def swapoff_below(directory: Path) -> None:
             subprocess.run([b"swapoff", name], check=False, timeout=TIMEOUT)
 
 
+def unwritten(path: Path) -> tuple[int, ...]:
+    """What of a file stays the same as long as nobody writes to it or replaces it.
+
+    Not its time of access: with relatime the first read after a write sets it (mount(8)).
+    """
+    st = path.lstat()
+    return st.st_dev, st.st_ino, st.st_mode, st.st_uid, st.st_size, st.st_mtime_ns, st.st_ctime_ns
+
+
 def swap_file(path: Path, size: int = 1 << 20, *options: str) -> Path:
     """An ordinary swap file without holes."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

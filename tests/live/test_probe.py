@@ -12,7 +12,7 @@ from pathlib import Path
 
 import oscalls
 import pytest
-from machine import is_active, require, run, swap_file
+from machine import is_active, require, run, swap_file, unwritten
 from zramdevices import make_ghost
 
 from ghostctl import errors, probe, swaps
@@ -88,11 +88,11 @@ def test_what_only_bears_the_name_stays(swap_dir: Path, kind: str) -> None:
         path.mkdir()
     else:
         os.mkfifo(path)
-    before = path.lstat()
+    before = unwritten(path)
     with pytest.raises(errors.Error, match="is in the way, and was not made by ghostctl") as caught:
         probe.probe([str(swap_dir)])
     assert errors.exit_status(caught.value) == 1
-    assert path.lstat() == before
+    assert unwritten(path) == before
     assert is_active(area)
     assert is_active(path) is (kind == "large")
 
