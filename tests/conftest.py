@@ -25,8 +25,9 @@ def pytest_configure() -> None:
         # no test in a guest wants it, and there it takes 15 s to be imported
         import hypothesis
 
-        # how long a busy machine takes says nothing
-        hypothesis.settings.register_profile("ghostctl", deadline=None)
+        # how long a busy machine takes says nothing; an emulated one takes too long for many
+        examples = int(os.environ.get("GHOSTCTL_EXAMPLES", "100"))
+        hypothesis.settings.register_profile("ghostctl", deadline=None, max_examples=examples)
         hypothesis.settings.load_profile("ghostctl")
     unknown = machine.required() - set(machine.CAPABILITIES)
     if unknown:

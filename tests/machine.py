@@ -33,7 +33,7 @@ import pytest
 from stepwise import PROGRAM, TIMEOUT, Arg, forked
 from vm import lab
 
-from ghostctl import areas, kernel
+from ghostctl import areas, generator, kernel
 
 REPOSITORY = Path(__file__).parent.parent
 GHOSTCTL = PROGRAM
@@ -328,6 +328,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "latin-1": _both(_programs("localedef"), _path("/usr/share/i18n/locales/en_US")),
     "user-namespace": _user_namespace,
     "pages-4k": _unless(lambda: os.sysconf("SC_PAGE_SIZE") != 4096, "pages are not of 4096 bytes"),
+    "no-container": _unless(lambda: generator.is_elsewhere({}), "the generator does nothing here"),
     "stock-kernel": _unless(lambda: kernel.may_have_ghosts() is not False, "this kernel may have ghosts"),
     "no-area-of-ghostctl": _unless(lambda: any(one.backend for one in areas.read()), "one is active"),
     "no-selinux": _unless(kernel.has_selinux, "SELinux is enabled"),

@@ -36,6 +36,7 @@ def test_fstab_that_is_no_file(tmp_path: Path, kind: str, words: tuple[str, ...]
 
 
 def test_generator_does_not_read_a_device(tmp_path: Path) -> None:
+    require("no-container")
     generator = REPOSITORY / "tools/ghostctl-generator"
     environment = {**os.environ, "SYSTEMD_FSTAB": "/dev/zero", "SYSTEMD_IN_INITRD": "0"}
     done = subprocess.run(

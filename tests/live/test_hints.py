@@ -3,7 +3,7 @@
 
 `ELSEWHERE` holds the hints that no test here runs, each with its reason. A hint that is in neither is a
 failure, and so is a name that is no longer in the source. Those of fstab's checks are run by
-tests/test_fstab_command.py, those of the doctor by its own tests.
+tests/commands/test_fstab_command.py, those of the doctor by its own tests.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import uuid
 import zlib
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ghostctl import header, sizes
@@ -86,7 +86,6 @@ def test_a_page_survives_its_header(page_size: int, data: bytes, where: int, mag
 @example(TUXONICE + bytes(4088))
 @example(bytes(4086) + b"SWAPSPACE")
 @example(bytes(4087) + b"SWAPSPACE2")
-@settings(max_examples=300)
 def test_any_bytes_give_a_header_or_an_error(data: bytes) -> None:
     try:
         have = header.unpack(data)

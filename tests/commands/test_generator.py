@@ -24,9 +24,10 @@ from machine import require
 
 from ghostctl import fstab, generator, zswap
 
-GOLDEN = sorted((Path(__file__).parent / "golden" / "generator").iterdir())
+TESTS = Path(__file__).parents[1]
+GOLDEN = sorted((TESTS / "golden" / "generator").iterdir())
 GHOSTCTL = "/usr/bin/ghostctl"
-ROOT = Path(__file__).parent / "systemd-root"
+ROOT = TESTS / "systemd-root"
 
 
 def tree(directory: Path) -> dict[str, str]:
@@ -66,6 +67,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 def test_imports_little() -> None:
     """Every module here is paid for in every boot."""
+    require("no-container")
     code = (
         "import sys; before = set(sys.modules); from ghostctl.generator import main; status = main();"
         "print(*sorted(set(sys.modules) - before)); sys.exit(status)"
@@ -105,6 +107,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_writes_below_its_first_argument_only(source: Path, tmp_path: Path) -> None:
+    require("no-container")
     directories = [tmp_path / name for name in ("normal", "early", "late")]
     for directory in directories:
         directory.mkdir()
@@ -146,11 +149,13 @@ def test_does_nothing_where_there_is_nothing_to_do(
     ids=str,
 )
 def test_works_on_a_real_system(environment: dict[str, str], source: Path, tmp_path: Path) -> None:
+    require("no-container")
     assert run(str(tmp_path / "normal"), **{"SYSTEMD_FSTAB": str(source), **environment}).returncode == 0
     assert len(tree(tmp_path / "normal")) == 3
 
 
 def test_a_bad_line_is_one_line_in_the_log(source: Path, tmp_path: Path) -> None:
+    require("no-container")
     source.write_bytes(b"/a\x1b[31m none swap x-ghost.size=1G\n" + LINE.encode())
     process = run(str(tmp_path), SYSTEMD_FSTAB=str(source))
     assert process.returncode == 0
@@ -161,6 +166,7 @@ def test_a_bad_line_is_one_line_in_the_log(source: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("closing", ["2>&-", "2>/dev/full"])
 def test_a_log_that_cannot_be_written_costs_no_line(source: Path, tmp_path: Path, closing: str) -> None:
+    require("no-container")
     source.write_text("/a none swap x-ghost.size=much\n" + LINE)
     command = f'exec "$@" {closing}'
     process = subprocess.run(
@@ -222,6 +228,7 @@ def test_zswap_that_is_set_for_the_next_boots(tmp_path: Path) -> None:
 
 
 def test_unreadable_fstab(tmp_path: Path) -> None:
+    require("no-container")
     process = run(str(tmp_path / "normal"), SYSTEMD_FSTAB=str(tmp_path))
     assert process.returncode == 1
     assert process.stderr.endswith(f": {tmp_path}: Is a directory\n")
@@ -540,6 +547,7 @@ def launched(tmp_path: Path, package: Path) -> tuple[Path, Path]:
 
 
 def test_it_writes_nothing_but_units(source: Path, tmp_path: Path) -> None:
+    require("no-container")
     package = tmp_path / "lib"
     files = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(generator.__file__).parent, package / "ghostctl", ignore=files)
@@ -570,7 +578,7 @@ def test_a_removed_package_is_one_line_in_the_log(source: Path, tmp_path: Path) 
 
 
 def test_a_packaged_generator_comes_first(source: Path, tmp_path: Path) -> None:
-    require("mount", "systemd")
+    require("no-container", "mount", "systemd")
     path, units = launched(tmp_path, tmp_path / "gone")
     packaged = tmp_path / "packaged"
     packaged.mkdir()
