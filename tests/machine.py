@@ -33,7 +33,7 @@ import pytest
 from stepwise import PROGRAM, TIMEOUT, Arg, forked
 from vm import lab
 
-from ghostctl import areas, generator, kernel
+from ghostctl import areas, generator, kernel, swaps
 
 REPOSITORY = Path(__file__).parent.parent
 GHOSTCTL = PROGRAM
@@ -268,6 +268,13 @@ def _block_device() -> bool:
     return any(os.path.exists(f"/dev/{name}") for name in os.listdir("/sys/class/block"))
 
 
+def _areas_readable() -> str | None:
+    """What such a file is, also one of another mount namespace, not everything can tell."""
+    files = (area.name for area in swaps.read() if area.type == "file")
+    lost = [name for name in files if not os.access(name, os.R_OK)]
+    return f"{lost[0]} cannot be read" if lost else None
+
+
 def _zswap_on() -> bool:
     enabled = Path("/sys/module/zswap/parameters/enabled")
     return enabled.exists() and enabled.read_text().strip() == "Y"
@@ -331,6 +338,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "no-container": _unless(lambda: generator.is_elsewhere({}), "the generator does nothing here"),
     "stock-kernel": _unless(lambda: kernel.may_have_ghosts() is not False, "this kernel may have ghosts"),
     "no-area-of-ghostctl": _unless(lambda: any(one.backend for one in areas.read()), "one is active"),
+    "areas-readable": _areas_readable,
     "no-selinux": _unless(kernel.has_selinux, "SELinux is enabled"),
     "security-attributes": _both(_root, _security_attributes),
     "holes": _holes,

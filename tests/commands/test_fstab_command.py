@@ -207,6 +207,7 @@ def test_remove_a_line_that_only_names_a_ghost(fstab: Path, ghost: Path) -> None
 
 
 def test_list(fstab: Path, ghost: Path) -> None:
+    require("areas-readable")
     assert ghostctl("mkghost", "-s", "1M", ghost).returncode == 0
     missing, foreign = ghost.with_name("missing"), ghost.with_name("foreign")
     foreign.write_text("a letter\n")

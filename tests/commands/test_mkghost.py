@@ -123,6 +123,7 @@ def test_full_disk(filesystem: Filesystem, tmpfs: Path, kind: str) -> None:
 
 
 def test_read_only_filesystem(filesystem: Filesystem) -> None:
+    require("areas-readable")
     directory = filesystem("ext4")
     path = directory / "ghost"
     make(path)

@@ -544,6 +544,7 @@ def test_owner_and_mode(swap_dir: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_damaged_ghost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    require("areas-readable")
     path = make_ghost(tmp_path / "ghost")
     page = bytearray(path.read_bytes())
     page[1232] ^= 1

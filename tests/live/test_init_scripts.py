@@ -259,7 +259,8 @@ def test_sysvinit_order(sysvinit: Root) -> None:
     services = ["mountkernfs.sh", "mountdevsubfs.sh", "hostname.sh", "checkroot.sh", "checkfs.sh"]
     services += ["checkroot-bootclean.sh", "mountall.sh", "umountfs"]
     sysvinit.succeed("insserv", *services)
-    assert sysvinit.succeed("update-rc.d", "ghostctl", "defaults") == ""
+    # sid's has words of Perl about itself
+    assert "ghostctl" not in sysvinit.succeed("update-rc.d", "ghostctl", "defaults")
     # insserv finds nothing wrong, nor anything to change
     before = links(sysvinit)
     assert sysvinit.succeed("insserv", "ghostctl") == ""

@@ -217,6 +217,7 @@ def test_schema_of_usage_has_the_columns(kind: str, columns: Sequence[Column[Any
 
 
 def test_fstab(ghost: Path, tmp_path: Path) -> None:
+    require("areas-readable")
     fstab = tmp_path / "fstab"
     lines = [
         "UUID=1 / ext4 defaults 0 1",
