@@ -30,7 +30,7 @@ help:
 	@echo '               DEPS=: with the Python packages of the distribution, without pip and network'
 	@echo 'make test-chroot all of them in a clean Debian, with its packages, as root: SUITE=trixie DEPS=yes WHO=nobody'
 	@echo 'make test-everywhere in bookworm, trixie and sid, with both kinds of packages, as root and as nobody'
-	@echo 'make test-fast those that take less than half a minute together'
+	@echo 'make test-fast those that take about a minute together'
 	@echo 'make test-oldest these with the oldest versions of the packages that ghostctl needs'
 	@echo 'make test-vm   builds kernels with and without ghosts, tests in guests that run them (tests/vm/README)'
 	@echo 'make test-arch the unit, golden and differential tests on arm64 and s390x, emulated: nightly'
