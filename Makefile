@@ -111,7 +111,7 @@ test-vm: venv
 	GHOSTCTL_REQUIRE=$${GHOSTCTL_REQUIRE:-vm,linux-6.12} $(PY) -m pytest -n $$(nproc) --dist loadfile tests/vm
 
 # In QEMU's user mode, as root: nightly rather than at each change. Two Debians, for two versions of Python.
-ARCH_PACKAGES = acl,busybox-static,file,kmod,make,mount,python3-click,python3-construct,python3-hypothesis,python3-jsonschema,python3-psutil,python3-pytest-xdist,python3-pyudev
+ARCH_PACKAGES = acl,busybox-static,file,kmod,make,mount,$(DEBIAN_PYTHON)
 ARCH_TESTS = tests/unit tests/golden tests/differential
 
 test-arch: test-arch-arm64 test-arch-s390x
@@ -120,7 +120,7 @@ test-arch-s390x: SUITE = bookworm
 test-arch-%: SUITE = trixie
 test-arch-%:
 	tools/emulated.py tools/chroot.py --no-network --arch $* --include $(ARCH_PACKAGES) --copy .:/src $(SUITE) -- \
-		sh -ec 'make -s install-package DEPS= PREFIX=/usr; exec env GHOSTCTL_EXAMPLES=10 PYTHONPATH=/src/src python3 -m pytest -n $$(nproc) $(ARCH_TESTS)'
+		sh -ec 'make -s venv DEPS=; GHOSTCTL_EXAMPLES=10 .venv-system/bin/python -m pytest -n $$(nproc) $(ARCH_TESTS)'
 
 test-vm-arm64: venv
 	$(PY) tests/vm/arm64.py

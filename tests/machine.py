@@ -250,9 +250,23 @@ def _holes() -> str | None:
 
 def _page_cache() -> str | None:
     kind = run("stat", "--file-system", "--format=%T", tempfile.gettempdir()).strip()
-    return (
-        f"files on {kind} are cached where fincore does not look" if kind in ("tmpfs", "overlayfs") else None
-    )
+    if kind in ("tmpfs", "overlayfs"):
+        return f"files on {kind} are cached where fincore does not look"
+    done = subprocess.run(["fincore", __file__], capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else None
+
+
+def _initial_user_namespace() -> str | None:
+    inside, outside, count = map(int, Path("/proc/self/uid_map").read_text().split()[:3])
+    return None if (inside, outside, count) == (0, 0, (1 << 32) - 1) else "a user namespace below it"
+
+
+def _native() -> str | None:
+    """Under QEMU's user mode the kernel knows another program, and another byte order perhaps."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        program = os.readlink(f"/proc/{process.pid}/exe")
+        process.kill()
+    return f"emulated by {program}" if "qemu" in program else None
 
 
 def _swap_on_root() -> str | None:
@@ -343,6 +357,8 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "security-attributes": _both(_root, _security_attributes),
     "holes": _holes,
     "swap-on-root": _both(_root, _swap_on_root),
+    "initial-user-namespace": _initial_user_namespace,
+    "native": _native,
     "page-cache": _both(_programs("fincore"), _page_cache),
     "block-device": _unless(lambda: not _block_device(), "no block device"),
     "renameat2": _unless(lambda: not hasattr(ctypes.CDLL(None), "renameat2"), "libc has no renameat2"),

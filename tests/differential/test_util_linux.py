@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_what_others_read_in_a_ghost(tmp_path: Path, options: tuple[str, ...]) -
     path = tmp_path / "ghost"
     assert ghostctl("mkghost", "-s", "1G", "-L", "a label", "-U", UUID, *options, path).returncode == 0
     assert run("file", "-b", path).strip() == (
-        "Linux swap file, 4k page size, little endian, version 1, size 262143 pages, 0 bad pages, "
+        f"Linux swap file, 4k page size, {sys.byteorder} endian, version 1, size 262143 pages, 0 bad pages, "
         f"LABEL=a label, UUID={UUID}"
     )
     # they look at no area of fewer than ten pages

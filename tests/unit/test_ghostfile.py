@@ -176,7 +176,7 @@ def test_nothing_else_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ("kind", "device"), [(stat.S_IFBLK, os.makedev(240, 9)), (stat.S_IFCHR, os.makedev(1, 13))]
 )
 def test_devices_that_can_have_a_header_are_opened(tmp_path: Path, kind: int, device: int) -> None:
-    require("root")
+    require("root", "initial-user-namespace")
     path = tmp_path / "device"
     os.mknod(path, kind | 0o600, device)
     # there is none with such a number

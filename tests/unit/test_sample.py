@@ -73,7 +73,7 @@ def test_no_ratio_is_below_that_of_pages_as_they_are() -> None:
 
 
 def test_a_sample_is_of_the_process() -> None:
-    require("root")
+    require("root", "native")
     size = 64 << 20
     code = (
         f"import mmap, sys; m = mmap.mmap(-1, {size}, flags={mmap_flags()});"

@@ -247,6 +247,8 @@ def command(
     Processes, or cgroups as a tree, the largest first. The last line is what all areas have in use, and the
     one before what belongs to none of those above.
     """
+    # an unknown column is told before anything is looked at
+    _ = _select(PROCESSES, columns) if by_process else _select(CGROUPS, columns)
     style = _Style(columns, not noheadings, raw, in_bytes)
     if interval is not None:
         if as_json:
