@@ -28,7 +28,7 @@ help:
 	@echo 'make demo      ghostctl setup: what it would do here; in small done for real, shown, and taken back'
 	@echo 'make test      all tests that this machine can run'
 	@echo '               DEPS=: with the Python packages of the distribution, without pip and network'
-	@echo 'make test-chroot all of them in a clean Debian, with its packages, as root: SUITE=trixie DEPS=yes WHO=nobody'
+	@echo 'make test-chroot make demo and test in a clean Debian with its packages: SUITE=trixie DEPS=yes WHO=nobody'
 	@echo 'make test-everywhere in bookworm, trixie and sid, with both kinds of packages, as root and as nobody'
 	@echo 'make test-fast those that take about a minute together'
 	@echo 'make test-oldest these with the oldest versions of the packages that ghostctl needs'
@@ -86,7 +86,7 @@ DEBIAN_PYTHON := python3-click,python3-construct,python3-hypothesis,python3-json
 test-chroot: DEPS =
 test-chroot:
 	$(PYTHON) tools/chroot.py --include $(CHROOT_PACKAGES)$(if $(DEPS),,$(COMMA)$(DEBIAN_PYTHON) --no-network) \
-		--devices --copy .:/src --user $(WHO) $(SUITE) -- make -C /src test DEPS=$(DEPS) GHOSTCTL_REQUIRE=$(CHROOT_REQUIRE)
+		--devices --copy .:/src --user $(WHO) $(SUITE) -- make -C /src demo test DEPS=$(DEPS) GHOSTCTL_REQUIRE=$(CHROOT_REQUIRE)
 
 test-everywhere:
 	for suite in $(SUITES); do for deps in yes ''; do for who in root nobody; do \
