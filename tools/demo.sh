@@ -4,7 +4,15 @@
 # in a directory and with an fstab of the demo's own.
 set -eu
 
-dir=$(mktemp -d /var/tmp/ghostctl-demo.XXXXXX)
+# / is an overlay in many containers, and no kernel swaps to a file there
+place=
+for one in /var/tmp /tmp "$PWD"; do
+	case $(stat -f -c %T "$one") in
+	overlayfs | tmpfs) ;;
+	*) place=$one && break ;;
+	esac
+done
+dir=$(mktemp -d "${place:-/tmp}/ghostctl-demo.XXXXXX")
 ghost=$dir/swap0
 cleanup() {
 	if [ "$(id -u)" -eq 0 ]; then
@@ -35,9 +43,15 @@ if [ "$(id -u)" -ne 0 ]; then
 	echo 'Activating needs root: run make demo as root to see the rest.'
 	exit 0
 fi
+lack=
 if ! ghostctl -q doctor --require zram 2>/dev/null && ! ghostctl -q doctor --require ghost 2>/dev/null; then
+	lack='This kernel has neither ghosts nor zram'
+elif [ -z "$place" ]; then
+	lack="/var/tmp, /tmp and $PWD are not on a filesystem that can have swap files"
+fi
+if [ -n "$lack" ]; then
 	echo
-	echo 'This kernel has neither ghosts nor zram: here is what can be done without.'
+	echo "$lack: here is what can be done without."
 	run ghostctl mkghost -s 64M -L demo "$ghost"
 	run ghostctl inspect "$ghost"
 	exit 0

@@ -244,7 +244,7 @@ def _refusal(file: File, refusals: list[Refused], tried: Collection[str]) -> Err
     kind = Unsupported if all(isinstance(refusal, Unsupported) for refusal in refusals) else Refused
     fstype = kernel.filesystem(file.fd)
     if "file" in tried and kernel.cannot_swap(fstype):
-        hints.append("put ghosts on ext4, xfs or btrfs")
+        hints.append(kernel.ON_ANOTHER_FILESYSTEM)
         reasons = f"no kernel swaps to a file on {fstype}"
     if not hints:
         hints.append("this kernel supports none of the fallback backends; boot a kernel with ghost swap")

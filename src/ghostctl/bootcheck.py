@@ -486,7 +486,8 @@ def _check_mount(line: fstab.Line, system: System) -> Iterator[Problem]:
     finally:
         os.close(fd)
     if kernel.cannot_swap(fstype):
-        yield Problem("filesystem", "error", f"no kernel swaps to a file on {fstype}")
+        message = f"no kernel swaps to a file on {fstype}"
+        yield Problem("filesystem", "error", message, kernel.ON_ANOTHER_FILESYSTEM)
     elif is_read_only and not _is_by_zram(line, system):
         yield Problem("read-only", "warning", "its filesystem is read-only: no kernel swaps to a file there")
 

@@ -178,7 +178,7 @@ def _check_directory(place: atomic.Place) -> None:
 def _warn_filesystem(place: atomic.Place) -> None:
     fstype = kernel.filesystem(place.dirfd)
     if kernel.cannot_swap(fstype):
-        report.warn(place.path, f"no kernel swaps to a file on {fstype}", "put ghosts on ext4, xfs or btrfs")
+        report.warn(place.path, f"no kernel swaps to a file on {fstype}", kernel.ON_ANOTHER_FILESYSTEM)
 
 
 def _write(place: atomic.Place, request: Request, old: File | None) -> Header:

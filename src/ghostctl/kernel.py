@@ -23,6 +23,7 @@ CANNOT_SWAP = frozenset(
     ]
 )
 """Filesystems on which swapon(2) of a ghost fails: no swap files, or no way to read one page of them."""
+ON_ANOTHER_FILESYSTEM = "put ghosts on ext4, xfs or btrfs"
 
 
 def release() -> str:

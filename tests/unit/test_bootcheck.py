@@ -614,6 +614,7 @@ def test_a_filesystem_that_cannot_swap(machine: Machine, monkeypatch: pytest.Mon
     before = oscalls.open_descriptors()
     problem = machine.found(spec=f"{machine.root}/a/b/ghost")["filesystem"]
     assert (problem.severity, problem.message) == ("error", "no kernel swaps to a file on tmpfs")
+    assert problem.hint == "put ghosts on ext4, xfs or btrfs"
     # that of the directory in which the missing ones would be made
     assert asked == [os.path.realpath(machine.root)]
     assert oscalls.open_descriptors() == before
