@@ -751,6 +751,7 @@ def test_the_generator_is_tried(installed: Installed) -> None:
 
 
 def test_a_generator_that_cannot_be_run(installed: Installed) -> None:
+    require("native")
     path = installed.script("#!/gone/python\n")
     (problem,) = installed.problems()
     assert problem == Problem(
