@@ -289,6 +289,29 @@ def _areas_readable() -> str | None:
     return f"{lost[0]} cannot be read" if lost else None
 
 
+def in_systemd_root(directory: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script in a root of its own, with the fstab of the directory, which is its /mnt."""
+    root = directory / "root"
+    root.mkdir(exist_ok=True)
+    program = REPOSITORY / "tests/systemd-root"
+    return subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", program, root, directory, script],
+        env={"PATH": "/usr/sbin:/usr/bin", "SYSTEMD_LOG_TARGET": "console"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _systemd_no_container() -> str | None:
+    """Its generator passes over swap areas in a container, which a namespace of processes is from 257 on."""
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "fstab").touch()
+        done = in_systemd_root(Path(name), "systemd-detect-virt --container")
+    return f"a container for systemd: {done.stdout.strip()}" if done.returncode == 0 else None
+
+
 def _zswap_on() -> bool:
     enabled = Path("/sys/module/zswap/parameters/enabled")
     return enabled.exists() and enabled.read_text().strip() == "Y"
@@ -335,6 +358,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
         _programs("systemd-escape", "systemd-analyze", "systemd-detect-virt"),
         _path(f"{SYSTEMD_GENERATORS}/systemd-fstab-generator"),
     ),
+    "systemd-no-container": _both(_root, _programs("systemd-detect-virt"), _systemd_no_container),
     "udevd": _path("/lib/systemd/systemd-udevd"),
     "vm": _programs("qemu-system-x86_64"),
     **{f"linux-{series}": partial(lab.lack, series) for series in lab.SERIES},
