@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from machine import GHOSTCTL, ghostctl, require, run, run_hint, swap_file, with_swaps
+from machine import GHOSTCTL, ghostctl, require, run, run_hint, swap_file, unwritten, with_swaps
 from zramdevices import make_ghost
 
 from ghostctl import generator, kernel, sizes
@@ -59,11 +59,6 @@ def check(fstab: Path, *args: str | Path) -> dict[str, dict[str, Any]]:
     return {problem["id"]: problem for problem in problems}
 
 
-def state(path: Path) -> tuple[int, ...]:
-    st = path.stat()
-    return st.st_ino, st.st_mode, st.st_size, st.st_mtime_ns, st.st_ctime_ns
-
-
 def schema(name: str) -> Any:
     return json.loads((resources.files("ghostctl") / f"schemas/{name}.json").read_text(encoding="utf-8"))
 
@@ -95,23 +90,23 @@ def test_every_option(fstab: Path, ghost: Path) -> None:
 
 def test_add_twice(fstab: Path, ghost: Path) -> None:
     assert add(fstab, "-s", "1G", "--nofail", ghost).returncode == 0
-    before = state(fstab)
+    before = unwritten(fstab)
     assert add(fstab, "-s", "1G", "--nofail", ghost).returncode == 0
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
     other = add(fstab, "-s", "2G", "--nofail", ghost)
     assert (other.returncode, other.stdout) == (6, "")
     assert f"is in line 13 of {fstab}" in other.stderr
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
 
 
 def test_dry_run(fstab: Path, ghost: Path) -> None:
-    before = state(fstab)
+    before = unwritten(fstab)
     assert add(fstab, "-n", "-s", "1G", "--nofail", ghost).stdout.startswith(str(ghost))
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
     assert add(fstab, "-s", "1G", "--nofail", ghost).returncode == 0
-    before = state(fstab)
+    before = unwritten(fstab)
     assert ghostctl("fstab", "remove", "-n", "-T", fstab, ghost).stdout.startswith(str(ghost))
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
 
 
 @pytest.mark.parametrize(
@@ -134,12 +129,12 @@ def test_dry_run(fstab: Path, ghost: Path) -> None:
     ],
 )
 def test_add_refuses_what_would_not_boot(fstab: Path, args: list[str | bytes], status: int, why: str) -> None:
-    before = state(fstab)
+    before = unwritten(fstab)
     done = add(fstab, *args)
     assert (done.returncode, done.stdout) == (status, "")
     assert why in done.stderr
     assert len([line for line in done.stderr.splitlines() if "hint: " not in line]) == 1
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
 
 
 def test_add_refuses_a_filesystem_that_cannot_swap(fstab: Path, tmpfs: Path) -> None:
@@ -367,9 +362,9 @@ def test_ensure(fstab: Path, ghost: Path) -> None:
     assert ghostctl("fstab", "ensure", "-T", fstab).returncode == 0
     header = json.loads(ghostctl("inspect", "--json", ghost, other).stdout)["headers"]
     assert [(item["size"], item["label"]) for item in header] == [(1 << 20, "früh"), (2 << 20, None)]
-    before = state(ghost), state(other)
+    before = unwritten(ghost), unwritten(other)
     assert ghostctl("fstab", "ensure", "-T", fstab).returncode == 0
-    assert (state(ghost), state(other)) == before
+    assert (unwritten(ghost), unwritten(other)) == before
 
     fstab.write_bytes(fstab.read_bytes().replace(b"=2M", b"=3M"))
     assert ghostctl("fstab", "ensure", "-T", fstab, other).returncode == 0
@@ -414,11 +409,11 @@ def test_install_generator(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mount", ["nas:/x {0} nfs defaults", "/dev/x {0} ext4 noauto"])
 def test_add_refuses_what_is_mounted_late(fstab: Path, ghost: Path, mount: str) -> None:
     fstab.write_text(mount.format(ghost.parent) + " 0 0\n")
-    before = state(fstab)
+    before = unwritten(fstab)
     done = add(fstab, "-s", "1G", "--nofail", ghost)
     assert (done.returncode, done.stdout) == (1, "")
     assert "is mounted after the swap areas" in done.stderr
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
 
 
 def test_add_refuses_a_symbolic_link(fstab: Path, ghost: Path) -> None:
@@ -515,9 +510,9 @@ def test_set(fstab: Path, ghost: Path) -> None:
     assert add(fstab, "-s", "1G", "-p", "3", "--nofail", ghost).returncode == 0
     fstab.chmod(0o600)
     words = ("fstab", "set", "-T", fstab, ghost, "size=2G", "pri=", "zswap")
-    before = state(fstab)
+    before = unwritten(fstab)
     planned = ghostctl(*words, "-n", "--json")
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
     done = ghostctl(*words, "--json")
     line = f"{ghost} none swap defaults,nofail,x-ghost.size=2G,x-ghost.zswap 0 0"
     assert json.loads(done.stdout) == {
@@ -529,10 +524,10 @@ def test_set(fstab: Path, ghost: Path) -> None:
     assert json.loads(planned.stdout) == json.loads(done.stdout) | {"dry_run": True}
     assert fstab.read_bytes() == ODD + b"\n" + line.encode() + b"\n"
     assert fstab.stat().st_mode & 0o7777 == 0o600
-    before = state(fstab)
+    before = unwritten(fstab)
     again = ghostctl(*words)
     assert (again.returncode, again.stdout, again.stderr) == (0, line + "\n", "")
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
 
 
 @pytest.mark.parametrize(
@@ -551,11 +546,11 @@ def test_set(fstab: Path, ghost: Path) -> None:
 )
 def test_set_that_cannot_be(fstab: Path, ghost: Path, args: list[str], status: int, why: str) -> None:
     assert add(fstab, "-s", "1G", "--nofail", ghost).returncode == 0
-    before = state(fstab)
+    before = unwritten(fstab)
     done = ghostctl("fstab", "set", "-T", fstab, *(word.format(ghost=ghost) for word in args))
     assert (done.returncode, done.stdout) == (status, "")
     assert why in done.stderr
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
 
 
 def test_json_of_edits(fstab: Path, ghost: Path) -> None:
@@ -587,9 +582,9 @@ def test_the_hint_for_a_line_that_says_something_else(fstab: Path, ghost: Path) 
     (hint,) = (line.partition("hint: ")[2] for line in done.stderr.splitlines() if "hint: " in line)
     assert f" -T {fstab} " in hint
     run_hint(hint, fstab)
-    before = state(fstab)
+    before = unwritten(fstab)
     assert add(fstab, "-s", "2G", "--nofail", ghost).returncode == 0
-    assert state(fstab) == before
+    assert unwritten(fstab) == before
 
 
 @pytest.mark.parametrize(
@@ -778,12 +773,12 @@ def test_an_existing_ghost_is_what_it_was_when_it_cannot_be_activated(fstab: Pat
 def test_ensure_leaves_an_ordinary_area_to_on(fstab: Path, ghost: Path) -> None:
     require("mkswap")
     area = swap_file(ghost)
-    before = state(area)
+    before = unwritten(area)
     fstab.write_text(f"{area} none swap x-ghost.size=1G\n")
     done = ghostctl("fstab", "ensure", "-T", fstab)
     assert done.returncode == 0
     assert f"{area}: warning: exists: it is a swap file of" in done.stderr
-    assert state(area) == before
+    assert unwritten(area) == before
 
 
 def test_a_line_that_the_generator_refuses(fstab: Path, ghost: Path) -> None:
