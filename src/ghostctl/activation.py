@@ -183,9 +183,8 @@ def _activate_ordinary(file: File, have: Header, request: Request) -> None:
 
 
 def _why_invalid(file: File) -> str:
-    fstype = kernel.filesystem(file.fd)
-    if kernel.cannot_swap(fstype):
-        return f"no kernel swaps to a file on {fstype}"
+    if why := kernel.cannot_swap(kernel.filesystem(file.fd)):
+        return why
     if file.st.st_blocks * 512 < file.st.st_size:
         return "the file has holes: write it whole, for example with dd"
     return "the kernel's log (dmesg) may say more"
@@ -242,10 +241,9 @@ def _refusal(file: File, refusals: list[Refused], tried: Collection[str]) -> Err
         )
     # only what another kernel could do is Unsupported
     kind = Unsupported if all(isinstance(refusal, Unsupported) for refusal in refusals) else Refused
-    fstype = kernel.filesystem(file.fd)
-    if "file" in tried and kernel.cannot_swap(fstype):
+    if "file" in tried and (why := kernel.cannot_swap(kernel.filesystem(file.fd))):
         hints.append(kernel.ON_ANOTHER_FILESYSTEM)
-        reasons = f"no kernel swaps to a file on {fstype}"
+        reasons = why
     if not hints:
         hints.append("this kernel supports none of the fallback backends; boot a kernel with ghost swap")
     return kind(reasons, path=file.path, hint="  # or: ".join(hints))

@@ -481,13 +481,12 @@ def _check_mount(line: fstab.Line, system: System) -> Iterator[Problem]:
     except OSError:
         return
     try:
-        fstype = kernel.filesystem(fd)
+        why = kernel.cannot_swap(kernel.filesystem(fd))
         is_read_only = bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
     finally:
         os.close(fd)
-    if kernel.cannot_swap(fstype):
-        message = f"no kernel swaps to a file on {fstype}"
-        yield Problem("filesystem", "error", message, kernel.ON_ANOTHER_FILESYSTEM)
+    if why:
+        yield Problem("filesystem", "error", why, kernel.ON_ANOTHER_FILESYSTEM)
     elif is_read_only and not _is_by_zram(line, system):
         yield Problem("read-only", "warning", "its filesystem is read-only: no kernel swaps to a file there")
 

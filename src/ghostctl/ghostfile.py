@@ -311,6 +311,5 @@ def _verify_file(file: File, have: Header) -> Iterator[Problem]:
         yield Problem("mode", "warning", f"insecure permissions {mode:04o}, 0600 suggested", stops=False)
     if st.st_uid != 0:
         yield Problem("owner", "warning", f"owned by user {st.st_uid}, 0 (root) suggested", stops=False)
-    fstype = kernel.filesystem(file.fd)
-    if kernel.cannot_swap(fstype):
-        yield Problem("filesystem", "error", f"no kernel swaps to a file on {fstype}", stops=False)
+    if why := kernel.cannot_swap(kernel.filesystem(file.fd)):
+        yield Problem("filesystem", "error", why, stops=False)

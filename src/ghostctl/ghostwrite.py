@@ -176,9 +176,8 @@ def _check_directory(place: atomic.Place) -> None:
 
 
 def _warn_filesystem(place: atomic.Place) -> None:
-    fstype = kernel.filesystem(place.dirfd)
-    if kernel.cannot_swap(fstype):
-        report.warn(place.path, f"no kernel swaps to a file on {fstype}", kernel.ON_ANOTHER_FILESYSTEM)
+    if why := kernel.cannot_swap(kernel.filesystem(place.dirfd)):
+        report.warn(place.path, why, kernel.ON_ANOTHER_FILESYSTEM)
 
 
 def _write(place: atomic.Place, request: Request, old: File | None) -> Header:

@@ -199,6 +199,8 @@ def has_selinux() -> bool:
     return os.path.exists(f"{SELINUX}/enforce")
 
 
-def cannot_swap(fstype: str | None) -> bool:
-    """True for a filesystem that is known to refuse swap files."""
-    return fstype is not None and fstype.partition(".")[0] in CANNOT_SWAP
+def cannot_swap(fstype: str | None) -> str | None:
+    """Why swapon(2) will fail, where the filesystem is known to refuse swap files."""
+    if fstype is not None and fstype.partition(".")[0] in CANNOT_SWAP:
+        return f"no kernel swaps to a file on {fstype}"
+    return None

@@ -367,7 +367,7 @@ def test_why_it_is_not_the_first_one(
     real = backends.get
     fakes = {"file": Refusing("file", "first do this"), "xswap": Refusing("xswap", None)}
     monkeypatch.setattr(backends, "get", lambda name: fakes.get(name) or real(name))
-    monkeypatch.setattr(kernel, "cannot_swap", lambda _: False)
+    monkeypatch.setattr(kernel, "cannot_swap", lambda _: None)
     activation.activate(str(ghost), Request(fallback=("xswap", "file", "zram")))
     assert tried == ["file", "xswap"]
     err = capsys.readouterr().err

@@ -79,7 +79,7 @@ def run(machine: Machine, check: str) -> list[Finding]:
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
     require("pages-4k")
     # what the tests are on may be a tmpfs, which has no swap
-    monkeypatch.setattr("ghostctl.kernel.cannot_swap", lambda _: False)
+    monkeypatch.setattr("ghostctl.kernel.cannot_swap", lambda _: None)
     return Prepared(tmp_path / "root")
 
 
