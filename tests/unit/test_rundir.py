@@ -232,6 +232,11 @@ def test_a_change_that_was_never_completed(run_ghostctl: Path) -> None:
         assert change.interrupted() == []
         change.complete()
         assert change.interrupted() is None
+        change.begin(["1"])
+        assert change.made_by() is None
+        change.made("12")
+    with rundir.change("zram") as change:
+        assert (change.interrupted(), change.made_by()) == (["1"], "12")
     # cut off: killed while writing it, before anything was changed
     (run_ghostctl / "zram.lock").write_text("10 1")
     with rundir.change("zram") as change:
@@ -255,7 +260,8 @@ def test_a_change_without_run(run_ghostctl: Path) -> None:
     run_ghostctl.touch()
     with rundir.change("zram") as change:
         change.begin(["1"])
-        assert change.interrupted() is None
+        change.made("2")
+        assert (change.interrupted(), change.made_by()) == (None, None)
         change.complete()
 
 
@@ -275,6 +281,17 @@ def test_a_note_that_does_not_fit_is_none(
         change.begin(["10", "11"])
         assert change.interrupted() is None
         assert (run_ghostctl / "zram.lock").read_bytes() == b""
+
+
+def test_what_was_made_is_not_noted_where_that_fails(
+    run_ghostctl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("root")
+    with rundir.change("zram") as change:
+        change.begin(["5"])
+        oscalls.fail(monkeypatch, "pwrite", errno.ENOSPC)
+        change.made("6")
+        assert (change.interrupted(), change.made_by()) == (["5"], None)
 
 
 def test_a_note_that_cannot_be_removed_fails_nothing(
