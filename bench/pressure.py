@@ -230,7 +230,7 @@ What follows for an administrator:
 
 1. The pool limit is the real size of a ghost. With the default of 20 % the pool fills while SwapFree still
    promises room, and then nothing goes on: set max_pool_percent first.
-2. Declare no more than pool limit x ratio. Slots that run out pass pages on to the next area, a full pool
+2. Declare no more than the pool may take. Slots that run out pass pages on to the next area, a full pool
    does not.
 3. With a pool that fits, a ghost does what zram does: nothing is written, and it takes one page of disk.
 4. Never put a ghost that is larger than its pool above a real area, or beside one of the same priority: the
