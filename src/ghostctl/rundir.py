@@ -111,7 +111,8 @@ class Change:
         if self._fd is None:
             return []
         with naming(PATH):
-            return os.pread(self._fd, os.fstat(self._fd).st_size, 0).decode("ascii", "replace").split("\n")[:-1]
+            note = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        return note.decode("ascii", "replace").split("\n")[:-1]
 
     def interrupted(self) -> list[str] | None:
         """The names that existed before a change that was never completed; None when there was none."""

@@ -283,9 +283,8 @@ def test_a_note_that_does_not_fit_is_none(
         assert (run_ghostctl / "zram.lock").read_bytes() == b""
 
 
-def test_what_was_made_is_not_noted_where_that_fails(
-    run_ghostctl: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("run_ghostctl")
+def test_what_was_made_is_not_noted_where_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     require("root")
     with rundir.change("zram") as change:
         change.begin(["5"])
