@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import time
@@ -179,14 +180,14 @@ class Hog:
         return stdout.readline().decode() if ready else None
 
     def fill(self, timeout: float = 300) -> str:
-        """How filling ended: "filled", "killed" or "stuck"."""
+        """How filling ended: "filled", "killed", "stuck", or the status of a program that gave up."""
         line = self._read(timeout)
         if line is None:
             return "stuck"
         if line.startswith("filled"):
             return "filled"
-        self.process.wait()
-        return "killed"
+        status = self.process.wait()
+        return "killed" if status == -signal.SIGKILL else f"status {status}"
 
     def check(self, timeout: float = 300) -> int | None:
         """Wrong pages seen in all passes; None: no answer."""
