@@ -147,7 +147,7 @@ _ghostctl_setup() {
     case $prev in
     -s | --size) __ghostctl_words "$__ghostctl_sizes" ;;
     -p | --priority) __ghostctl_words '0 1 10 100 32767' ;;
-    --fallback) __ghostctl_list 'file ghostswap xswap zram' ;;
+    --fallback) __ghostctl_list 'file ghostswap xswap dm zram' ;;
     -T | --fstab) __ghostctl_files ;;
     *)
         __ghostctl_options '-s --size -p --priority --fallback --no-boot -y --yes -n --dry-run --undo
@@ -203,8 +203,8 @@ _ghostctl_on() {
             x-ghost.memory-limit= x-ghost.zswap'
         ;;
     -T | --fstab) __ghostctl_files ;;
-    --backend) __ghostctl_words 'auto file ghostswap xswap zram' ;;
-    --fallback) __ghostctl_list 'file ghostswap xswap zram' ;;
+    --backend) __ghostctl_words 'auto file ghostswap xswap dm zram' ;;
+    --fallback) __ghostctl_list 'file ghostswap xswap dm zram' ;;
     --compressor) __ghostctl_words "$(__ghostctl_zram_compressors)" ;;
     --memory-limit) __ghostctl_words "$__ghostctl_sizes" ;;
     --discard) __ghostctl_words 'all once pages' ;;
@@ -253,7 +253,7 @@ _ghostctl_usage() {
 
 _ghostctl_doctor() {
     case $prev in
-    --require) __ghostctl_words 'ghost ghostswap xswap zram zswap room' ;;
+    --require) __ghostctl_words 'ghost ghostswap xswap dm zram zswap room' ;;
     --explain)
         __ghostctl_words 'kernel zswap pool size slots page-size holes permissions header active priority
             fstab resume swappiness cgroup'
@@ -326,7 +326,7 @@ _ghostctl_fstab_add() {
     -p | --priority) __ghostctl_words '-1 0 1 10 100 32767' ;;
     -L | --label) ;;
     -U | --uuid) __ghostctl_words 'clear random time' ;;
-    --fallback) __ghostctl_list 'skip file ghostswap xswap zram' ;;
+    --fallback) __ghostctl_list 'skip file ghostswap xswap dm zram' ;;
     --compressor) __ghostctl_words "$(__ghostctl_zram_compressors)" ;;
     --memory-limit) __ghostctl_words "$__ghostctl_sizes" ;;
     -T | --fstab) __ghostctl_files ;;
@@ -377,7 +377,7 @@ _ghostctl_fstab_set() {
     -T | --fstab) __ghostctl_files ;;
     discard) __ghostctl_words 'once pages' ;;
     pri) __ghostctl_words '-1 0 1 10 100 32767' ;;
-    fallback | x-ghost.fallback) __ghostctl_list 'skip file ghostswap xswap zram' ;;
+    fallback | x-ghost.fallback) __ghostctl_list 'skip file ghostswap xswap dm zram' ;;
     compressor | x-ghost.compressor) __ghostctl_words "$(__ghostctl_zram_compressors)" ;;
     size | memory-limit | x-ghost.size | x-ghost.memory-limit) __ghostctl_words "$__ghostctl_sizes" ;;
     label | uuid | x-ghost.label | x-ghost.uuid) ;;

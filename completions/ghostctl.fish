@@ -114,7 +114,7 @@ function __ghostctl_changes
     switch "$key"
         case 'fallback=' 'x-ghost.fallback='
             set -l head (string match -r '^.*[=,]' -- $token)
-            for word in skip file ghostswap xswap zram
+            for word in skip file ghostswap xswap dm zram
                 contains -- $word (string split , (string replace -r '^[^=]*=' '' -- $head)); or echo -- $head$word
             end
         case 'compressor=' 'x-ghost.compressor='
@@ -214,7 +214,7 @@ complete -c ghostctl -n '__ghostctl_in mkghost' -F
 complete -c ghostctl -n '__ghostctl_in setup' -F
 complete -c ghostctl -n '__ghostctl_in setup' -s s -l size -x -a "$sizes" -d 'Size that the ghost declares'
 complete -c ghostctl -n '__ghostctl_in setup' -s p -l priority -x -a '0 1 10 100 32767' -d Priority
-complete -c ghostctl -n '__ghostctl_in setup' -l fallback -x -a '(__ghostctl_list file ghostswap xswap zram)' \
+complete -c ghostctl -n '__ghostctl_in setup' -l fallback -x -a '(__ghostctl_list file ghostswap xswap dm zram)' \
     -d 'For a kernel without ghosts'
 complete -c ghostctl -n '__ghostctl_in setup' -l no-boot -d 'Not for the next boots'
 complete -c ghostctl -n '__ghostctl_in setup' -s y -l yes -d 'Do not ask'
@@ -263,8 +263,8 @@ complete -c ghostctl -n '__ghostctl_in on' -s e -l ifexists -d 'Skip areas that 
 complete -c ghostctl -n '__ghostctl_in on' -s T -l fstab -r -F -d 'Instead of /etc/fstab'
 complete -c ghostctl -n '__ghostctl_in on' -l if-needed -d 'Do nothing when it is active already'
 complete -c ghostctl -n '__ghostctl_in on' -s f -l fixpgsz -d 'Rewrite a ghost made for another page size'
-complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file ghostswap xswap zram' -d 'What makes a ghost active'
-complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file ghostswap xswap zram)' \
+complete -c ghostctl -n '__ghostctl_in on' -l backend -x -a 'auto file ghostswap xswap dm zram' -d 'What makes a ghost active'
+complete -c ghostctl -n '__ghostctl_in on' -l fallback -x -a '(__ghostctl_list file ghostswap xswap dm zram)' \
     -d 'When the kernel takes no ghosts'
 complete -c ghostctl -n '__ghostctl_in on' -l compressor -x -a '(__ghostctl_zram_compressors)' -d 'Compressor of zram'
 complete -c ghostctl -n '__ghostctl_in on' -l memory-limit -x -a "$sizes" -d 'Memory that zram may take'
@@ -309,7 +309,7 @@ complete -c ghostctl -n '__ghostctl_in usage' -l json -d 'Print one JSON object'
 
 # doctor
 complete -c ghostctl -n '__ghostctl_in doctor' -l probe -d 'Activate a throw-away ghost to know'
-complete -c ghostctl -n '__ghostctl_in doctor' -l require -x -a 'ghost ghostswap xswap zram zswap room' -d 'For scripts'
+complete -c ghostctl -n '__ghostctl_in doctor' -l require -x -a 'ghost ghostswap xswap dm zram zswap room' -d 'For scripts'
 complete -c ghostctl -n '__ghostctl_in doctor' -l explain -x -a "$checks" -d 'Say what a check is about'
 complete -c ghostctl -n '__ghostctl_in doctor' -l strict -d 'Treat warnings as errors'
 complete -c ghostctl -n '__ghostctl_in doctor' -l json -d 'Print one JSON object'
@@ -360,7 +360,7 @@ complete -c ghostctl -n '__ghostctl_in fstab add' -s L -l label -x -d 'Label to 
 complete -c ghostctl -n '__ghostctl_in fstab add' -s U -l uuid -x -a 'clear random time' -d 'UUID to make the ghost with'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l nofail -d 'Boot quietly without it'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l noauto -d 'Do not activate it in the boot'
-complete -c ghostctl -n '__ghostctl_in fstab add' -l fallback -x -a '(__ghostctl_list skip file ghostswap xswap zram)' \
+complete -c ghostctl -n '__ghostctl_in fstab add' -l fallback -x -a '(__ghostctl_list skip file ghostswap xswap dm zram)' \
     -d 'For a kernel without ghosts'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l compressor -x -a '(__ghostctl_zram_compressors)' -d 'Of zram'
 complete -c ghostctl -n '__ghostctl_in fstab add' -l memory-limit -x -a "$sizes" -d 'Memory that zram may take'

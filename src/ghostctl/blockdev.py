@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pyudev
 
 _UDEV = "/run/udev/control"
+_OURS = "GHOSTCTL-"
+_UUID_LENGTH = 36
 _BUSES = ("usb", "nvme", "ata", "virtio", "mmc", "scsi")
 """Transports by a directory in sysfs that is named after each, the outermost first."""
 
@@ -47,12 +49,74 @@ class Hardware(NamedTuple):
         return (self.model or self.name) + (f" ({details})" if details else "")
 
 
+class GhostMapping(NamedTuple):
+    """What a device of the device mapper is made of, when it was made for a ghost."""
+
+    uuid: str | None
+    """The UUID of the ghost, where it had one."""
+    ghost: str | None
+    """Where the ghost is, or was until it was deleted; None before the device has a table."""
+
+
+def mapping_uuid(uuid: str | None, identity: str) -> str:
+    """The UUID of a mapping for a ghost: its own one, and what else tells the file from all others."""
+    return f"{_OURS}{uuid or '-' * _UUID_LENGTH}-{identity}"
+
+
+def is_ghost_mapping(uuid: str) -> bool:
+    """Whether a mapping with this UUID is one of those."""
+    return uuid.startswith(_OURS)
+
+
+def ghost_mapping(name: str) -> GhostMapping | None:
+    """What the device /dev/NAME, a ``dm-`` with a number, was made for; None when not for a ghost.
+
+    By what sysfs says of it and of the loop device below it. Raises `OSError` when that cannot be told.
+    """
+    directory = f"/sys/block/{name}"
+    try:
+        with open(f"{directory}/dm/uuid", encoding="ascii", errors="replace") as file:
+            found = file.read().strip()
+        lower = os.listdir(f"{directory}/slaves")
+    except FileNotFoundError:
+        if not os.path.isdir("/sys/block"):
+            raise
+        return None
+    if not is_ghost_mapping(found):
+        return None
+    uuid = found.removeprefix(_OURS)[:_UUID_LENGTH]
+    ghost = next(filter(None, map(_backing_file, lower)), None)
+    return GhostMapping(None if uuid.startswith("-") else uuid, ghost)
+
+
+def _backing_file(name: str) -> str | None:
+    """The file of the loop device /dev/NAME."""
+    try:
+        with open(f"/sys/block/{name}/loop/backing_file", "rb") as file:
+            path = os.fsdecode(file.read().removesuffix(b"\n"))
+    except OSError as error:
+        trace(f"{name}: {error.strerror}")
+        return None
+    return path if os.path.lexists(path) else path.removesuffix(" (deleted)")
+
+
 def iter_swap(denied: list[str]) -> Iterator[Device]:
-    """The block devices that hold swap areas; without udev, what only root may read goes into `denied`."""
-    if (udev := _udev()) is not None:
-        yield from _from_udev(udev)
-    else:
-        yield from _from_headers(denied)
+    """The block devices that hold swap areas; without udev, what only root may read goes into `denied`.
+
+    One that is part of another device is not an area by itself, as the loop device below a mapping.
+    """
+    udev = _udev()
+    for device in _from_headers(denied) if udev is None else _from_udev(udev):
+        name = device.path.removeprefix("/dev/").replace("/", "!")
+        if not _has_holders(name):
+            yield device._replace(is_made=device.is_made or ghost_mapping(name) is not None)
+
+
+def _has_holders(name: str) -> bool:
+    try:
+        return bool(os.listdir(f"/sys/class/block/{name}/holders"))
+    except OSError:
+        return False
 
 
 def _udev() -> pyudev.Context | None:

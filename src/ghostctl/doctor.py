@@ -49,14 +49,15 @@ def _check_kernel(machine: Machine) -> Iterator[Finding]:
         yield Finding("OK", seen)
     elif others:
         yield Finding("OK", f"{seen}; ghosts are active through {', '.join(others)}")
-    elif None in (offers.ghostswap, offers.xswap, offers.zram):
+    elif None in offers[1:]:
         yield Finding("WARN", f"{seen}; {backends.NO_SYSFS}")
     elif offers.file is None:
         yield Finding("WARN", f"{seen}; only a try can tell", ("ghostctl doctor --probe",))
     elif machine.doubtful:
         yield Finding("WARN", f"{seen}; {_doubt(machine)}")
-    elif offers.zram:
-        yield Finding("FAIL", f"{seen}; no ghost swap, but zram can do its work", _proposal(machine))
+    elif machine.instead is not None:
+        seen += f"; no ghost swap, but {machine.instead} can do its work"
+        yield Finding("FAIL", seen, _proposal(machine))
     else:
         yield Finding("FAIL", f"{seen}; no ghost swap, and nothing in its place: another kernel is needed")
 
@@ -105,7 +106,7 @@ def _needs_zswap(machine: Machine) -> bool:
     active = machine.active_ghosts
     if active:
         return any(backends.get(str(one.backend)).needs_zswap for one in active)
-    return machine.interfaces.has_ghosts is not False
+    return machine.interfaces.has_ghosts is not False or machine.instead == "dm"
 
 
 def _check_zswap(machine: Machine) -> Iterator[Finding]:
@@ -360,7 +361,9 @@ def _on(machine: Machine) -> tuple[str, ...]:
     path = machine.example
     quoted, declared = shlex.quote(path), machine.declared(path)
     options, before = [], []
-    if machine.interfaces.has_ghosts is False:
+    if machine.interfaces.has_ghosts is False and machine.instead == "dm":
+        options.append("--fallback dm")
+    elif machine.interfaces.has_ghosts is False:
         given = declared.memory_limit if declared is not None else None
         limit = given or capacity.zram_limit(None, machine.memory)
         size = next((ghost.header.size for ghost in machine.ghosts if ghost.header), limit)
@@ -594,8 +597,8 @@ CHECKS = (
         "A ghost needs a kernel with ghost swap. Three interfaces exist, none of them in mainline: swapon(2) "
         "of a ghost file (file), the device /dev/ghostswap (ghostswap), and /sys/kernel/mm/xswap (xswap). "
         "Whether files are taken is known from an active ghost, from --probe, which swaps a throw-away ghost "
-        "on and off, or from the kernel's symbols. Any kernel with zram can do without: ghostctl on "
-        "--fallback zram, or x-ghost.fallback=zram in fstab.",
+        "on and off, or from the kernel's symbols. Any kernel with the device mapper or zram can do without: "
+        "ghostctl on --fallback dm,zram, or x-ghost.fallback=dm,zram in fstab.",
     ),
     Check(
         "zswap",
@@ -719,8 +722,8 @@ def _state(machine: Machine) -> str:
     offers = machine.interfaces
     if offers.has_ghosts is None:
         can = "whether this kernel takes ghosts is not known"
-    elif offers.has_ghosts or offers.zram:
-        can = "ghosts can be used" + ("" if offers.has_ghosts else " through zram")
+    elif offers.has_ghosts or machine.instead is not None:
+        can = "ghosts can be used" + ("" if offers.has_ghosts else f" through {machine.instead}")
     else:
         return f"this kernel ({kernel.release()}) can use no ghosts"
     there = bool(machine.ghosts) or any(map(fstab.declares_ghost, machine.lines))

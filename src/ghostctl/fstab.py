@@ -26,7 +26,7 @@ OPTIONS = ("size", "label", "uuid", "fallback", "compressor", "memory-limit", "z
 LARGEST_PRIORITY = 32767
 """SWAP_FLAG_PRIO_MASK of include/linux/swap.h."""
 
-BACKENDS = ("file", "ghostswap", "xswap", "zram")
+BACKENDS = ("file", "ghostswap", "xswap", "dm", "zram")
 """What x-ghost.fallback may name, in the order of `backends`, which has a module for each."""
 
 

@@ -23,6 +23,7 @@ CANNOT_SWAP = frozenset(
     ]
 )
 """Filesystems on which swapon(2) of a ghost fails: no swap files, or no way to read one page of them."""
+ON_READ_ONLY = "is on a read-only filesystem, where nothing is swapped to"
 ON_ANOTHER_FILESYSTEM = "put ghosts on ext4, xfs or btrfs"
 
 
@@ -175,6 +176,37 @@ def write_attribute(path: str, value: str) -> None:
                 raise OSError(errno.EIO, "took only a part of what was written")
         finally:
             os.close(fd)
+
+
+def without(name: str) -> str:
+    """Says that the running kernel does not have something."""
+    return f"this kernel ({release()}) has no {name}"
+
+
+def has_driver(place: str, module: str, root: str = "/") -> bool:
+    """Whether the kernel has a driver, by its `place` in sysfs, or the module to load."""
+    return os.path.exists(os.path.join(root, place)) or modprobe("--dry-run", "--quiet", module)
+
+
+def load_driver(place: str, module: str, *parameters: str) -> bool:
+    """Loads the module of a driver that is not there; false when it still is not."""
+    path = os.path.join("/", place)
+    return os.path.exists(path) or (modprobe(module, *parameters) and os.path.exists(path))
+
+
+def modprobe(*arguments: str) -> bool:
+    """Runs modprobe(8), as the kernel itself would; false when there is none or it fails."""
+    import subprocess
+
+    try:
+        with open("/proc/sys/kernel/modprobe", encoding="utf-8") as file:
+            program = file.read().strip()
+        trace(" ".join((program, *arguments)))
+        return subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, check=False).returncode == 0
+    except OSError as error:
+        # a kernel without modules, or a machine without the program
+        trace(describe(error))
+        return False
 
 
 def filesystem(fd: int) -> str | None:

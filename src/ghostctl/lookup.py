@@ -90,6 +90,7 @@ def _identity(path: str) -> tuple[int, ...]:
 
 def _iter_files(actives: Sequence[Active], fstab_path: str, denied: list[str]) -> Iterator[_Named]:
     """What may be a ghost, and the active areas; what only root may read goes into `denied`."""
+    made = {one.area.name for one in actives if one.backend is not None and one.ghost != one.area.name}
     for path in dict.fromkeys(_candidates(actives, fstab_path, denied)):
         try:
             with ghostfile.look(path) as file:
@@ -100,7 +101,7 @@ def _iter_files(actives: Sequence[Active], fstab_path: str, denied: list[str]) -
             trace(f"passed over {path}: {error}", 2)
         else:
             if have is not None:
-                yield _Named(path, have.label_text, have.uuid_text, have.made_for is not None)
+                yield _Named(path, have.label_text, have.uuid_text, path in made or have.made_for is not None)
 
 
 def _iter_devices(denied: list[str]) -> Iterator[_Named]:

@@ -27,6 +27,7 @@ class Interfaces(NamedTuple):
     file: bool | None
     ghostswap: bool | None
     xswap: bool | None
+    dm: bool | None
     zram: bool | None
 
     @property
@@ -111,8 +112,15 @@ class Machine:
                 report.trace(str(error))
                 active = []
             file = backends.takes_files(active, self.root)
-        others = (backends.offers(name, self.root) for name in ("ghostswap", "xswap", "zram"))
+        others = (backends.offers(name, self.root) for name in ("ghostswap", "xswap", "dm", "zram"))
         return Interfaces(file, *others)
+
+    @property
+    def instead(self) -> str | None:
+        """The backend that does it on a kernel that takes no ghost files; None without one."""
+        has_zswap = self.state is not None
+        offered = (name for name, has in self.interfaces._asdict().items() if has and name != "file")
+        return next((name for name in offered if has_zswap or not backends.get(name).needs_zswap), None)
 
     @cached_property
     def lines(self) -> list[fstab.Line]:

@@ -397,7 +397,13 @@ def _why(now: plan.Now, backend: str) -> str:
         return "it is active already"
     if backend == "file":
         return f"this kernel ({release}) takes ghosts, whose pages are in zswap"
-    return f"this kernel ({release}) takes no ghosts"
+    words = f"this kernel ({release}) takes no ghosts"
+    if backend == "dm":
+        return f"{words}; with dm their pages are in zswap all the same, and charged to their cgroups"
+    lacking = None if now.state is None else backends.get("dm").unavailable()
+    if now.state is None or lacking is not None:
+        return f"{words}, and has no {'zswap' if now.state is None else 'device mapper'}"
+    return words
 
 
 def _notes(found: _Found, asked: Asked, size: int, prio: int) -> Iterator[str]:

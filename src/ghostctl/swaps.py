@@ -70,15 +70,25 @@ class Area(NamedTuple):
         return self[:2] == other[:2] and self.prio == other.prio and printed[0] == printed[1]
 
 
-def zram_number(area: Area) -> int | None:
-    """N of the device /dev/zramN that an area is on; None for another area.
+def numbered(name: str, prefix: str) -> int | None:
+    """N of a kernel's name PREFIXn; None for another name."""
+    return natural(name.removeprefix(prefix)) if name.startswith(prefix) else None
 
-    /zramN was made active in another mount namespace, whose /dev is not this one.
+
+def device_number(area: Area, prefix: str) -> int | None:
+    """N of the device /dev/PREFIXn that an area is on; None for another area.
+
+    /PREFIXn was made active in another mount namespace, whose /dev is not this one.
     """
     directory, name = os.path.split(area.name)
-    if area.type != "partition" or directory not in ("/", "/dev") or not name.startswith("zram"):
+    if area.type != "partition" or directory not in ("/", "/dev"):
         return None
-    return natural(name.removeprefix("zram"))
+    return numbered(name, prefix)
+
+
+def zram_number(area: Area) -> int | None:
+    """N of the zram device that an area is on, as `device_number`."""
+    return device_number(area, "zram")
 
 
 def _unescape(name: bytes) -> bytes:
@@ -158,13 +168,13 @@ def _true_kib(area: Area) -> int | None:
     if not area.name.startswith("/"):
         return None
     with suppress(OSError, ValueError):
-        if area.is_ordinary and _storage(area.name) < _WRAP_KIB << 10:
+        if area.is_ordinary and storage(area.name) < _WRAP_KIB << 10:
             return area.size_kib
     size_kib = _declared_kib(area)
     return size_kib if size_kib and size_kib % _WRAP_KIB == area.size_kib else None
 
 
-def _storage(path: str) -> int:
+def storage(path: str) -> int:
     """Bytes of a file or block device. Raises `OSError`."""
     st = os.stat(path)
     if not stat.S_ISBLK(st.st_mode):

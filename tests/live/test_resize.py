@@ -244,7 +244,7 @@ def test_a_backend_that_is_gone(ghost: Path) -> None:
     ("number", "files", "step"),
     [
         (signal.SIGTERM, ["ghostctl/resize.py"], 3),
-        (signal.SIGINT, ["ghostctl/activation.py", "backends/zram.py"], 17),
+        (signal.SIGINT, ["ghostctl/activation.py", "backends/zram.py", "backends/device.py"], 17),
     ],
 )
 def test_a_signal_leaves_it_active(ghost: Path, number: signal.Signals, files: list[str], step: int) -> None:

@@ -53,9 +53,9 @@ from ghostctl import (
     rundir,
     swaps,
 )
-from ghostctl.backends import zram
+from ghostctl.backends import device, zram
 
-FILES = ("backends/zram.py", "ghostctl/rundir.py")
+FILES = ("backends/zram.py", "backends/device.py", "ghostctl/rundir.py")
 
 pytestmark = pytest.mark.usefixtures("zram")
 
@@ -385,7 +385,7 @@ def test_only_what_is_off_and_ours_is_removed(
     found = areas.find(str(ghost), actives)
     removed: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(zram, "_remove", removed.append)
+        patch.setattr(zram.BACKEND, "remove", removed.append)
         if what == "swapoff fails":
             oscalls.fail(patch, "open", errno.ENOMEM, when=lambda path, *_a, **_k: path == found.area.name)
             with pytest.raises(OSError, match="Cannot allocate memory"):
@@ -402,7 +402,7 @@ def test_only_what_is_off_and_ours_is_removed(
 def test_a_device_that_somebody_has_open(ghost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """swapoff(2) has done its work, and the device stays: which it is, and how to be rid of it."""
     name = make_active(ghost)
-    monkeypatch.setattr(zram, "_REMOVE_TRIES", 2)
+    monkeypatch.setattr(device, "_REMOVE_TRIES", 2)
     with open(name, "rb"), ghostfile.look(str(ghost)) as file:
         found = areas.active(file)
         assert found is not None
@@ -567,7 +567,7 @@ def test_a_device_that_stays_after_a_failure_is_named(
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), "comp_algorithm")
 
     with monkeypatch.context() as patch:
-        patch.setattr(zram, "_remove", busy)
+        patch.setattr(zram.BACKEND, "remove", busy)
         patch.setattr(kernel, "write_attribute", refuse)
         # not a compressor that the kernel does not know
         with pytest.raises(OSError, match="busy"):

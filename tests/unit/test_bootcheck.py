@@ -143,12 +143,13 @@ def test_a_kernel_without_zswap(machine: Machine) -> None:
     ("options", "lacks", "severity", "hint"),
     [
         (GOOD, (), None, None),
-        (GOOD, ("file",), "error", "x-ghost.fallback=ghostswap,xswap,zram"),
-        (GOOD, ("file", "xswap", "ghostswap"), "error", "x-ghost.fallback=zram"),
-        (GOOD, ("file", "xswap", "ghostswap", "zram"), "error", None),
-        (f"{GOOD},x-ghost.fallback=skip", ("file",), "warning", "x-ghost.fallback=ghostswap,xswap,zram"),
+        (GOOD, ("file",), "error", "x-ghost.fallback=ghostswap,xswap,dm,zram"),
+        (GOOD, ("file", "xswap", "ghostswap", "dm"), "error", "x-ghost.fallback=zram"),
+        (GOOD, ("file", "xswap", "ghostswap", "zram"), "error", "x-ghost.fallback=dm"),
+        (GOOD, ("file", "xswap", "ghostswap", "dm", "zram"), "error", None),
+        (f"{GOOD},x-ghost.fallback=skip", ("file",), "warning", "x-ghost.fallback=ghostswap,xswap,dm,zram"),
         (f"{GOOD},x-ghost.fallback=xswap,zram", ("file", "xswap"), None, None),
-        (f"{GOOD},x-ghost.fallback=xswap", ("file", "xswap"), "error", "x-ghost.fallback=ghostswap,zram"),
+        (f"{GOOD},x-ghost.fallback=xswap", ("file", "xswap"), "error", "x-ghost.fallback=ghostswap,dm,zram"),
         (f"{GOOD},x-ghost.fallback=xswap", (), None, None),
     ],
 )

@@ -60,7 +60,7 @@ class Prepared:
 
     def find(self, check: str) -> list[Finding]:
         machine = Machine(str(self.root))
-        machine.interfaces = Interfaces(file=True, ghostswap=False, xswap=False, zram=True)
+        machine.interfaces = Interfaces(file=True, ghostswap=False, xswap=False, dm=False, zram=True)
         return run(machine, check)
 
     def one(self, check: str) -> Finding:
@@ -233,7 +233,7 @@ def test_a_priority_in_what_is_printed(prepared: Prepared) -> None:
 def test_zram_has_a_table_of_its_own_for_the_slots(prepared: Prepared) -> None:
     """16 bytes a page beside the 3.25 of the kernel at most: 200 MiB have 51,200 pages."""
     machine = Machine(str(prepared.root))
-    machine.interfaces = Interfaces(False, False, False, True)
+    machine.interfaces = Interfaces(False, False, False, False, True)
     device = Area("/dev/zram7", "partition", (200 << 10) - 4, 0, 100)
     machine.actives = [Active(device, device.name, "zram", GHOST)]
     found = dict(doctor.examine(machine))["slots"]
@@ -405,22 +405,34 @@ def interfaces(prepared: Prepared, offers: Interfaces) -> dict[str, Finding]:
 
 def test_a_kernel_without_ghosts(prepared: Prepared) -> None:
     prepared.areas()
-    found = interfaces(prepared, Interfaces(False, False, False, True))
+    found = interfaces(prepared, Interfaces(False, False, False, False, True))
     assert found["kernel"].status == "FAIL"
     on = f"ghostctl on --fallback zram --memory-limit 200M -p 100 {GHOST}"
     # what zswap takes never comes to zram
     assert found["kernel"].fix == ("ghostctl zswap set enabled=no --persist", on)
     prepared.write("sys/module/zswap/parameters/enabled", "N\n")
-    assert interfaces(prepared, Interfaces(False, False, False, True))["zswap"].status == "OK"
+    assert interfaces(prepared, Interfaces(False, False, False, False, True))["zswap"].status == "OK"
     # with what its line says, and no larger than that allows
     options = "x-ghost.compressor=zstd,x-ghost.memory-limit=64M,"
     prepared.write("etc/fstab", FSTAB.replace("pri=100,", f"pri=7,{options}"))
-    assert interfaces(prepared, Interfaces(False, False, False, True))["active"].fix == (
+    assert interfaces(prepared, Interfaces(False, False, False, False, True))["active"].fix == (
         f"ghostctl resize {GHOST} 64M",
         f"ghostctl on --fallback zram --compressor zstd --memory-limit 64M -p 7 {GHOST}",
     )
-    assert interfaces(prepared, Interfaces(None, False, False, True))["kernel"].status == "WARN"
-    assert interfaces(prepared, Interfaces(False, False, False, False))["kernel"].fix == ()
+    assert interfaces(prepared, Interfaces(None, False, False, False, True))["kernel"].status == "WARN"
+    assert interfaces(prepared, Interfaces(False, False, False, False, False))["kernel"].fix == ()
+
+
+def test_a_kernel_with_the_device_mapper_instead(prepared: Prepared) -> None:
+    offers = Interfaces(False, False, False, True, True)
+    prepared.areas()
+    found = interfaces(prepared, offers)
+    assert found["kernel"].status == "FAIL"
+    assert "no ghost swap, but dm can do its work" in found["kernel"].seen
+    # in zswap, which stays as it is
+    assert found["kernel"].fix == (f"ghostctl on --fallback dm -p 100 {GHOST}",)
+    prepared.write("sys/module/zswap/parameters/enabled", "N\n")
+    assert interfaces(prepared, offers)["zswap"].status == "FAIL"
 
 
 @pytest.mark.parametrize(
@@ -517,7 +529,7 @@ def test_what_in_fstab_can_be_no_ghost(prepared: Prepared) -> None:
 def test_the_verdict(prepared: Prepared) -> None:
     def verdict(*statuses: doctor.Status, **offers: bool | None) -> str:
         machine = Machine(str(prepared.root))
-        known = {"file": True, "ghostswap": False, "xswap": False, "zram": True}
+        known = {"file": True, "ghostswap": False, "xswap": False, "dm": False, "zram": True}
         machine.interfaces = Interfaces(**{**known, **offers})
         return doctor.verdict(machine, statuses)
 
@@ -537,8 +549,8 @@ def test_the_verdict(prepared: Prepared) -> None:
     assert verdict("WARN").startswith("whether a ghost is active cannot be told (")
 
 
-WITH_FILES = Interfaces(file=True, ghostswap=False, xswap=False, zram=True)
-ZRAM_ONLY = Interfaces(file=False, ghostswap=False, xswap=False, zram=True)
+WITH_FILES = Interfaces(file=True, ghostswap=False, xswap=False, dm=False, zram=True)
+ZRAM_ONLY = Interfaces(file=False, ghostswap=False, xswap=False, dm=False, zram=True)
 SWAP_ON = Active(Area(GHOST, "ghost", 200 << 10, 0, 100), GHOST, "file", GHOST)
 
 
@@ -580,14 +592,14 @@ BROKEN = OSError(errno.EIO, "Input/output error", "/dev/zram4711")
     ("offers", "actives", "status", "words", "fix"),
     [
         (WITH_FILES, (), "OK", "", ()),
-        (Interfaces(False, True, False, False), (), "OK", "", ()),
+        (Interfaces(False, True, False, False, False), (), "OK", "", ()),
         (ZRAM_ONLY, (on_zram(),), "OK", "; ghosts are active through zram", ()),
         # what is active says nothing of other kinds
         (ZRAM_ONLY, (SWAP_ON,), "FAIL", "; no ghost swap, but zram can do its work", None),
-        (Interfaces(None, None, None, None), (), "WARN", "; /sys is not mounted", ()),
-        (Interfaces(False, False, False, None), (), "WARN", "; /sys is not mounted", ()),
+        (Interfaces(None, None, None, False, None), (), "WARN", "; /sys is not mounted", ()),
+        (Interfaces(False, False, False, False, None), (), "WARN", "; /sys is not mounted", ()),
         (
-            Interfaces(None, False, False, True),
+            Interfaces(None, False, False, False, True),
             (),
             "WARN",
             "; only a try can tell",
@@ -611,7 +623,7 @@ BROKEN = OSError(errno.EIO, "Input/output error", "/dev/zram4711")
             "/dev/zram4711: Input/output error; /dev/zram4711: Permission denied",
             (),
         ),
-        (Interfaces(False, False, False, False), (), "FAIL", "another kernel is needed", ()),
+        (Interfaces(False, False, False, False, False), (), "FAIL", "another kernel is needed", ()),
     ],
 )
 def test_what_the_kernel_offers(

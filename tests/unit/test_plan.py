@@ -457,7 +457,8 @@ class Offer(backends.Backend):
         ({"xswap"}, ON._replace(enabled=False), "xswap"),
         ({"zram"}, ON, "zram"),
         # what lives in zswap is of no use without it
-        ({"file", "ghostswap", "xswap", "zram"}, None, "zram"),
+        ({"dm", "zram"}, ON, "dm"),
+        ({"file", "ghostswap", "xswap", "dm", "zram"}, None, "zram"),
         ({"file", "ghostswap"}, None, Unsupported),
         (set[str](), ON, Unsupported),
     ],

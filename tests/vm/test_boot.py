@@ -39,7 +39,8 @@ class Row(NamedTuple):
     after: Declared
     options: str = ""
     is_ghost: bool = True
-    has_fallback: bool = False
+    through: str = ""
+    """With which its area's name begins on a kernel without ghosts; empty for one that has none there."""
 
     @property
     def unit(self) -> str:
@@ -58,7 +59,15 @@ ROWS = {
         Declared(128, 60),
         Declared(24, 61),
         ",x-ghost.fallback=zram",
-        has_fallback=True,
+        through="/dev/zram",
+    ),
+    "mapped": Row(
+        f"{DIR}/mapped",
+        f"{DIR}/mapped",
+        Declared(96, 70),
+        Declared(24, 71),
+        ",x-ghost.fallback=dm,zram",
+        through="/dev/dm-",
     ),
     "zswap": Row(f"{DIR}/zswap", f"{DIR}/zswap", Declared(64, 50), Declared(24, 51), ",x-ghost.zswap"),
     "linked": Row("/srv/link/linked", f"{DIR}/linked", Declared(64, 40), Declared(24, 41)),
@@ -463,7 +472,7 @@ def is_down(boots: Boots, step: str, name: str) -> bool:
     row = ROWS[name]
     return (
         step == "stopped"
-        or (row.is_ghost and not row.has_fallback and not boots.has_ghosts)
+        or (row.is_ghost and not row.through and not boots.has_ghosts)
         or (step == "zswap-off" and name in ("plain", "zswap"))
         or (step == "locked" and name == "fallback" and not boots.has_ghosts)
         or (step == "line-gone-off" and name == "fallback")
@@ -482,7 +491,7 @@ def test_area_is_what_the_line_declares(boots: Boots, step: str, name: str) -> N
     declared = row.before if step in BEFORE else row.after
     assert area.prio == declared.prio
     if row.is_ghost and not boots.has_ghosts:
-        assert (area.name.startswith("/dev/zram"), area.size) == (True, usable(declared.mib))
+        assert (area.name.startswith(row.through), area.size) == (True, usable(declared.mib))
         return
     assert area.name == row.file
     if row.is_ghost:

@@ -26,7 +26,7 @@ class GhostFile(Backend):
             if any(map(self.recognise, swaps.read())):
                 return None
         if kernel.may_have_ghosts() is False:
-            return f"this kernel ({kernel.release()}) has no ghost swap"
+            return kernel.without("ghost swap")
         return None
 
     def activate(self, file: File, options: Options) -> None:
@@ -35,12 +35,10 @@ class GhostFile(Backend):
             syscalls.swapon(file.fd, file.path, syscalls.swapon_flags(options.prio, options.discard))
         except OSError as error:
             if error.errno == errno.EROFS:
-                raise Refused(
-                    "is on a read-only filesystem, where nothing is swapped to", path=file.path
-                ) from None
+                raise Refused(kernel.ON_READ_ONLY, path=file.path) from None
             if error.errno != errno.EINVAL:
                 raise
-            raise Unsupported(f"this kernel ({kernel.release()}) has no ghost swap", path=file.path) from None
+            raise Unsupported(kernel.without("ghost swap"), path=file.path) from None
 
     def recognise(self, area: Area) -> Active | None:
         """Areas without storage that are files, whatever the kernel's word for them is."""

@@ -28,7 +28,7 @@ class Ghostswap(Backend):
         """Why the running kernel has no such device; None when it has."""
         if _path(root):
             return None
-        return f"this kernel ({kernel.release()}) has no ghostswap device" if has_sysfs(root) else NO_SYSFS
+        return kernel.without("ghostswap device") if has_sysfs(root) else NO_SYSFS
 
     def activate(self, file: File, options: Options) -> None:
         """swapon(2) on the device. Raises `Unsupported`, `Busy`, `Error` and `OSError`."""

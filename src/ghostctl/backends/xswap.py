@@ -32,7 +32,7 @@ class Xswap(Backend):
         """Why the running kernel makes no xswap areas; None when it can."""
         if os.path.exists(os.path.join(root, _DIRECTORY, "create")):
             return None
-        return f"this kernel ({kernel.release()}) has no xswap" if has_sysfs(root) else NO_SYSFS
+        return kernel.without("xswap") if has_sysfs(root) else NO_SYSFS
 
     def activate(self, file: File, options: Options) -> None:
         """Creates an area, and limits it to the declared size.

@@ -10,16 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import ghostfile, header, kernel, report, rundir, signals, sizes, swaps, syscalls
 from ..areas import Active
-from ..errors import Busy, Error, NoMemory, NotAGhost, Unsupported, naming
+from ..errors import Error, NoMemory, NotAGhost, Unsupported, naming
 from ..mmstat import read_mm_stat
-from . import NO_SYSFS, Backend, Options, has_sysfs, take_down
+from . import NO_SYSFS, Options, has_sysfs
+from .device import Device
 
 if TYPE_CHECKING:
     from ..ghostfile import File
@@ -27,27 +27,21 @@ if TYPE_CHECKING:
     from ..swaps import Area
 
 _CONTROL = "sys/class/zram-control"
-_REMOVE_TRIES = 100
-_REMOVE_PAUSE = 0.05
-"""Seconds between two tries to remove a device that another program, such as udev, is just looking at."""
 
 
-class Zram(Backend):
-    """What `Backend` says, with a device of its own for each ghost."""
+class Zram(Device):
+    """What `Device` says, with zram devices."""
 
+    prefix = lock = "zram"
     needs_zswap = False
     extra_slot_bytes = 16
     """`struct zram_table_entry` of drivers/block/zram/zram_drv.h: two words for each page, at once."""
 
     def unavailable(self, root: str = "/") -> str | None:
         """Why the running kernel has no zram; None when it has, or has the module to load."""
-        if os.path.exists(os.path.join(root, _CONTROL, "hot_add")):
-            return None
         if not has_sysfs(root):
             return NO_SYSFS
-        if _modprobe("--dry-run", "--quiet", "zram"):
-            return None
-        return f"this kernel ({kernel.release()}) has no zram"
+        return None if kernel.has_driver(f"{_CONTROL}/hot_add", "zram", root) else kernel.without("zram")
 
     def activate(self, file: File, options: Options) -> None:
         """Adds a zram device with the declared size, writes a header to it, and swaps it on.
@@ -78,7 +72,7 @@ class Zram(Backend):
 
     def made(self) -> Iterator[Area]:
         """All zram devices that have a size, or may have one."""
-        for number in _numbers():
+        for number in self.numbers():
             size = _disk_size(number)
             if (size or not has_sysfs()) and not _is_throw_away(number):
                 yield swaps.Area(f"/dev/zram{number}", "partition", size >> 10, 0, 0)
@@ -93,35 +87,40 @@ class Zram(Backend):
         limit = have.mem_limit if have is not None else None
         return Options(active.area.prio, None, _chosen(attributes), limit or None)
 
-    def deactivate(self, active: Active) -> None:
-        """swapoff(2), and away with the device."""
-        number = swaps.zram_number(active.area)
-        assert number is not None
-        path = f"/dev/zram{number}"
-        is_down = False
-        try:
-            take_down(path)
-            is_down = True
-        finally:
-            # also after a signal during swapoff; looked at first, since another process may have removed the
-            # device and made one with its number
-            try:
-                with rundir.change("zram"):
-                    if number not in _active() and _read(number) is not None:
-                        _remove(number)
-            except (OSError, Error) as error:
-                if is_down:
-                    why = error.what if isinstance(error, Error) else report.describe(error)
-                    gone = f"; {active.ghost} is off" if active.ghost else ""
-                    raise Error(
-                        f"is not swap any more, but still there: {why}{gone}", path=path, hint=_hint(number)
-                    ) from None
-                report.trace(str(error))
+    def is_made(self, number: int) -> bool:
+        """Whether its header was written for a ghost. Raises `OSError` when it cannot be read."""
+        return bool(_disk_size(number) or not has_sysfs()) and _read(number) is not None
 
-    def recover(self) -> None:
-        """Removes the devices that a killed process left behind, and names what only may be one of them."""
-        with rundir.change("zram") as change:
-            _recover(change)
+    def drop(self, number: int) -> None:
+        """Resets and removes it; the kernel refuses while it is swapped to or open."""
+        try:
+            kernel.write_attribute(f"/{_CONTROL}/hot_remove", str(number))
+        except OSError as error:
+            if not has_sysfs():
+                raise Error(NO_SYSFS, path=error.filename) from None
+            raise
+
+    def hint(self, number: int) -> str:
+        """The command that does the same."""
+        return f"echo {number} > /{_CONTROL}/hot_remove"
+
+    def clear(self, change: rundir.Change) -> None:
+        """What `Device` says, and names the device that a process was killed over before it had a header."""
+        super().clear(change)
+        before, made = change.interrupted(), change.made_by()
+        if before is None:
+            return
+        change.complete()
+        active = self.active()
+        for number in self.numbers():
+            if str(number) == made and number not in active and not _is_written(number):
+                self.undo(number)
+            elif str(number) not in before and number not in active:
+                report.warn(
+                    self.path(number),
+                    "may be left from a killed run: nothing on it says so",
+                    f"{self.hint(number)}  # if so",
+                )
 
 
 BACKEND = Zram()
@@ -135,8 +134,8 @@ def _new_device(*, keep: bool) -> Iterator[int]:
     """
     _load()
     with rundir.change("zram") as change:
-        _recover(change)
-        change.begin(map(str, _numbers()))
+        BACKEND.clear(change)
+        change.begin(map(str, BACKEND.numbers()))
         number, stays = None, False
         try:
             number = _hot_add()
@@ -145,7 +144,7 @@ def _new_device(*, keep: bool) -> Iterator[int]:
             stays = keep
         finally:
             if number is not None and not stays:
-                _undo(number)
+                BACKEND.undo(number)
             change.complete()
 
 
@@ -220,28 +219,12 @@ def _chosen(attributes: str) -> str | None:
         return file.read().partition("[")[2].partition("]")[0] or None
 
 
-def _modprobe(*arguments: str) -> bool:
-    """Runs modprobe(8), as the kernel itself would; false when there is none or it fails."""
-    import subprocess
-
-    try:
-        with open("/proc/sys/kernel/modprobe", encoding="utf-8") as file:
-            program = file.read().strip()
-        report.trace(" ".join((program, *arguments)))
-        return subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, check=False).returncode == 0
-    except OSError as error:
-        # a kernel without modules, or a machine without the program
-        report.trace(report.describe(error))
-        return False
-
-
 def _load() -> None:
-    if not os.path.exists(f"/{_CONTROL}/hot_add"):
-        if not has_sysfs():
-            raise Error(f"{NO_SYSFS}: no zram device can be made")
-        # without num_devices the module would make a device that nobody asked for
-        if not _modprobe("zram", "num_devices=0") or not os.path.exists(f"/{_CONTROL}/hot_add"):
-            raise Unsupported(f"this kernel ({kernel.release()}) has no zram")
+    if not has_sysfs():
+        raise Error(f"{NO_SYSFS}: no zram device can be made")
+    # without num_devices the module would make a device that nobody asked for
+    if not kernel.load_driver(f"{_CONTROL}/hot_add", "zram", "num_devices=0"):
+        raise Unsupported(kernel.without("zram"))
     if os.statvfs(f"/{_CONTROL}").f_flag & os.ST_RDONLY:
         # a device is made by reading, and nothing could remove it
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"/{_CONTROL}/hot_remove")
@@ -317,53 +300,6 @@ def _open(path: str, attributes: str) -> int:
     return fd
 
 
-def _undo(number: int) -> None:
-    try:
-        _remove(number)
-    except (OSError, Error) as error:
-        report.warn(f"/dev/zram{number}", f"is left: {report.describe(error)}", _hint(number))
-
-
-def _hint(number: int) -> str:
-    return f"echo {number} > /{_CONTROL}/hot_remove"
-
-
-def _remove(number: int) -> None:
-    """Resets and removes a device; the kernel refuses while it is swapped to or open."""
-    for left in reversed(range(_REMOVE_TRIES)):
-        try:
-            kernel.write_attribute(f"/{_CONTROL}/hot_remove", str(number))
-            return
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return
-            if not has_sysfs():
-                raise Error(NO_SYSFS, path=error.filename) from None
-            if error.errno != errno.EBUSY:
-                raise
-            if not left:
-                raise Busy(
-                    "another process has it open", path=f"/dev/zram{number}", hint=_hint(number)
-                ) from None
-        time.sleep(_REMOVE_PAUSE)
-
-
-def _number(name: str) -> int | None:
-    return sizes.natural(name.removeprefix("zram")) if name.startswith("zram") else None
-
-
-def _numbers() -> list[int]:
-    try:
-        names = os.listdir("/sys/block" if has_sysfs() else "/dev")
-    except FileNotFoundError:
-        return []
-    return sorted(number for name in names if (number := _number(name)) is not None)
-
-
-def _active() -> set[int | None]:
-    return set(map(swaps.zram_number, swaps.read()))
-
-
 def _read(number: int) -> tuple[Header, str] | None:
     """The header of a device that was made for a ghost, and the path in it; None for another device.
 
@@ -413,39 +349,3 @@ def _is_written(number: int) -> bool:
     except OSError as error:
         report.trace(report.describe(error))
         return True
-
-
-def _left_over() -> Iterator[int]:
-    """Our devices that are not active: their maker was killed, or somebody else took the area down."""
-    active = _active()
-    for number in _numbers():
-        try:
-            if number not in active and _disk_size(number) and _read(number) is not None:
-                yield number
-        except OSError as error:
-            # somebody else's, such as one that is just being removed
-            report.trace(report.describe(error))
-
-
-def _recover(change: rundir.Change) -> None:
-    for number in _left_over():
-        try:
-            _remove(number)
-        except (OSError, Error) as error:
-            report.warn(f"/dev/zram{number}", f"is left: {report.describe(error)}", _hint(number))
-        else:
-            report.warn(f"/dev/zram{number}", "removed: it was left from an area that is gone")
-    before, made = change.interrupted(), change.made_by()
-    if before is None:
-        return
-    change.complete()
-    active = _active()
-    for number in _numbers():
-        if str(number) == made and number not in active and not _is_written(number):
-            _undo(number)
-        elif str(number) not in before and number not in active:
-            report.warn(
-                f"/dev/zram{number}",
-                "may be left from a killed run: nothing on it says so",
-                f"{_hint(number)}  # if so",
-            )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..machine import Machine
 
 _COLOURS = {"OK": "green", "WARN": "yellow", "FAIL": "red"}
-_FEATURES = ("ghost", "ghostswap", "xswap", "zram", "zswap", "room")
+_FEATURES = ("ghost", "ghostswap", "xswap", "dm", "zram", "zswap", "room")
 
 
 @define("doctor")
@@ -104,7 +104,7 @@ def _require(feature: str, probed: bool | None) -> None:
     if has is None:
         raise Error(f"it is unknown whether this kernel has {feature}: {backends.NO_SYSFS}")
     if not has:
-        raise Unsupported(f"this kernel ({kernel.release()}) has no {feature}")
+        raise Unsupported(kernel.without(feature))
 
 
 def _require_ghost(probed: bool | None) -> None:
@@ -123,7 +123,7 @@ def _require_ghost(probed: bool | None) -> None:
             hint=report.again("doctor", "--probe", otherwise="ghostctl doctor --probe"),
         )
     if not probed:
-        raise Unsupported(f"this kernel ({kernel.release()}) has no ghost")
+        raise Unsupported(kernel.without("ghost"))
 
 
 def _require_zswap() -> None:

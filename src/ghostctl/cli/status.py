@@ -415,7 +415,7 @@ def _zswap_lines(view: _View) -> Iterator[str]:
     if view.zswap_failure is not None:
         yield f"zswap: cannot tell its state: {view.zswap_failure}"
         return
-    in_zswap = any(one.pool.name == "zswap" for one in view.ghosts)
+    in_zswap = [one.area for one in view.ghosts if one.pool.name == "zswap"]
     if state is None or not state.enabled:
         what = "this kernel has no zswap" if state is None else "zswap is off"
         yield f"{what}: nothing can be swapped to a ghost" if in_zswap else what
@@ -426,12 +426,14 @@ def _zswap_lines(view: _View) -> Iterator[str]:
 
         if behind := [one.area.name for one in capacity.doubled(view.held, state)]:
             yield f"zswap is in front of {', '.join(behind)}: {capacity.DOUBLED}"
-    if in_zswap:
-        yield (
-            "writeback: off, every active area is a ghost"
-            if all(area.is_ghost for area in view.every)
-            else "writeback: to ordinary areas only, what is in a ghost stays in memory"
-        )
+    if not in_zswap:
+        return
+    if all(area.is_ghost for area in view.every):
+        yield "writeback: off, every active area is a ghost"
+    elif any(area.is_ordinary and area not in in_zswap for area in view.every):
+        yield "writeback: to ordinary areas only, what is in a ghost stays in memory"
+    else:
+        yield "writeback: to nowhere, every active area was made for a ghost"
 
 
 def _zswap_parts(state: zswap.Zswap) -> Iterator[str]:
