@@ -381,7 +381,7 @@ def warn_automatic_priority(path: str, request: Request, fstab_path: str) -> Non
         if str(line.spec).startswith("/") and os.path.realpath(str(line.spec)) not in active
         if line.option("pri") is None and not line.has_option("noauto") and not fstab.declares_ghost(line)
     ]
-    if not others or not own.area.is_ghost:
+    if not others or own.backend is None:
         return
     higher = capacity.priority_above(one.area for one in actives if one.area != own.area)
     hint = _with_priority(path, own, higher)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import fstab, ghostfile, lookup, swaps
+from . import fstab, ghostfile, lookup, rundir, swaps
 from .errors import Busy, Denied, Error, NoAreaList, NotAGhost, NotFound
 from .report import describe, quote, trace
 from .swaps import Area
@@ -36,6 +36,8 @@ class Active(NamedTuple):
     """Where its ghost was when it became active, if that is known."""
     uuid: str | None = None
     """The UUID of that ghost, where it had one."""
+    file: str | None = None
+    """What tells the file of that ghost from all others (`rundir.lock_name`), where the kernel says it."""
     doubt: OSError | None = None
     """Why it cannot be told which ghost it was made for, or whether for one."""
 
@@ -210,7 +212,11 @@ def _original(one: Active) -> tuple[int, ...] | None:
         return None
     try:
         with ghostfile.look(one.ghost) as file:
-            same = file.header is not None and file.header.uuid_text == one.uuid
+            same = file.header is not None and (
+                file.header.uuid_text == one.uuid
+                if one.file is None
+                else rundir.lock_name(file.st) == one.file
+            )
             return identity(file.st) if same else None
     except (FileNotFoundError, NotADirectoryError, NotAGhost):
         return None

@@ -56,6 +56,8 @@ class GhostMapping(NamedTuple):
     """The UUID of the ghost, where it had one."""
     ghost: str | None
     """Where the ghost is, or was until it was deleted; None before the device has a table."""
+    file: str
+    """What tells its file from all others, as given to `mapping_uuid`."""
 
 
 def mapping_uuid(uuid: str | None, identity: str) -> str:
@@ -84,9 +86,10 @@ def ghost_mapping(name: str) -> GhostMapping | None:
         return None
     if not is_ghost_mapping(found):
         return None
-    uuid = found.removeprefix(_OURS)[:_UUID_LENGTH]
+    found = found.removeprefix(_OURS)
+    uuid, identity = found[:_UUID_LENGTH], found[_UUID_LENGTH + 1 :]
     ghost = next(filter(None, map(_backing_file, lower)), None)
-    return GhostMapping(None if uuid.startswith("-") else uuid, ghost)
+    return GhostMapping(None if uuid.startswith("-") else uuid, ghost, identity)
 
 
 def _backing_file(name: str) -> str | None:

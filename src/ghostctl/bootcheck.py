@@ -304,9 +304,10 @@ def _check_file(line: fstab.Line, system: System) -> Iterator[Problem]:
                 yield Problem("not-a-ghost", "error", f"not a ghost: it is {file.describe()}")
                 return
             for problem in ghostfile.verify(file):
-                yield Problem(
-                    f"file-{problem.id}", problem.severity, problem.message, f"ghostctl verify {quote(path)}"
-                )
+                # where it is, matters to some backends only: `_check_mount`
+                if problem.id != "filesystem":
+                    hint = f"ghostctl verify {quote(path)}"
+                    yield Problem(f"file-{problem.id}", problem.severity, problem.message, hint)
             have = file.require_header()
     except (FileNotFoundError, NotFound):
         if declared:
@@ -377,9 +378,22 @@ def _check_kernel(line: fstab.Line, system: System) -> Iterator[Problem]:
     )
 
 
+def _backend(line: fstab.Line, system: System) -> str | None:
+    """What makes the ghost active when this kernel is booted: the first of use; None without one."""
+    if not system.unavailable["file"]:
+        return "file"
+    names = _fallbacks(line, system)
+    try:
+        has_zswap = system.zswap is not None
+    except (OSError, Error):
+        has_zswap = True
+    # with none, it is zswap that is missing
+    return backends.first(names, has_zswap=has_zswap) or next(iter(names), None)
+
+
 def _is_by_zram(line: fstab.Line, system: System) -> bool:
-    """Whether the running kernel would make the ghost active through zram, which has a pool of its own."""
-    return bool(system.unavailable["file"]) and _fallbacks(line, system)[:1] == ["zram"]
+    """Whether that is zram, which has a pool of its own."""
+    return _backend(line, system) == "zram"
 
 
 def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
@@ -404,10 +418,12 @@ def _check_zswap(line: fstab.Line, system: System) -> Iterator[Problem]:
             f"the kernel is booted with zswap.enabled={at_boot}",
         )
     if not enabled:
+        other = backends.first(_fallbacks(line, system), has_zswap=False)
+        then = f"goes on to {other}" if other is not None else "does not activate it"
         yield Problem(
             "zswap",
             "warning",
-            f"{why}: nothing could be swapped to the ghost, and the boot does not activate it",
+            f"{why}: nothing could be swapped to the ghost, and the boot {then}",
             set_command(str(line.spec), ["x-ghost.zswap"], system.path),
         )
 
@@ -485,7 +501,8 @@ def _check_mount(line: fstab.Line, system: System) -> Iterator[Problem]:
         is_read_only = bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
     finally:
         os.close(fd)
-    if why:
+    # other backends do not swap to the file
+    if why and _backend(line, system) in ("file", None):
         yield Problem("filesystem", "error", why, kernel.ON_ANOTHER_FILESYSTEM)
     elif is_read_only and not _is_by_zram(line, system):
         yield Problem("read-only", "warning", "its filesystem is read-only: no kernel swaps to a file there")

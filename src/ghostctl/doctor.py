@@ -106,7 +106,15 @@ def _needs_zswap(machine: Machine) -> bool:
     active = machine.active_ghosts
     if active:
         return any(backends.get(str(one.backend)).needs_zswap for one in active)
-    return machine.interfaces.has_ghosts is not False or machine.instead == "dm"
+    return _would_need_zswap(machine)
+
+
+def _would_need_zswap(machine: Machine) -> bool:
+    """Whether ghosts to come would be in zswap."""
+    instead = machine.instead
+    if machine.interfaces.has_ghosts is not False:
+        return True
+    return instead is not None and backends.get(instead).needs_zswap
 
 
 def _check_zswap(machine: Machine) -> Iterator[Finding]:
@@ -182,7 +190,7 @@ def _pool_finding(
 
 def _inactive(machine: Machine) -> Iterator[capacity.Held]:
     """The ghosts that are not active, as the areas that they would be in zswap's pool."""
-    if machine.interfaces.has_ghosts is False:
+    if not _would_need_zswap(machine):
         return
     pool = capacity.zswap_pool(machine.state)
     for ghost in machine.ghosts:
@@ -361,9 +369,10 @@ def _on(machine: Machine) -> tuple[str, ...]:
     path = machine.example
     quoted, declared = shlex.quote(path), machine.declared(path)
     options, before = [], []
-    if machine.interfaces.has_ghosts is False and machine.instead == "dm":
-        options.append("--fallback dm")
-    elif machine.interfaces.has_ghosts is False:
+    instead = machine.instead if machine.interfaces.has_ghosts is False else None
+    if instead is not None and instead != "zram":
+        options.append(f"--fallback {instead}")
+    elif instead is not None:
         given = declared.memory_limit if declared is not None else None
         limit = given or capacity.zram_limit(None, machine.memory)
         size = next((ghost.header.size for ghost in machine.ghosts if ghost.header), limit)
@@ -673,7 +682,9 @@ CHECKS = (
         "resume",
         _check_resume,
         "Hibernation writes memory to a swap area on disk. A ghost has no disk: the kernel leaves it out, "
-        "and a boot with resume= on a ghost looks for an image that cannot be there.",
+        "and a boot with resume= on a ghost looks for an image that cannot be there. A ghost by dm is a "
+        "device like others to what chooses an area by itself; hibernation to it fails, and the machine goes "
+        "on: set resume= to a real area.",
     ),
     Check(
         "swappiness",

@@ -118,9 +118,8 @@ class Machine:
     @property
     def instead(self) -> str | None:
         """The backend that does it on a kernel that takes no ghost files; None without one."""
-        has_zswap = self.state is not None
         offered = (name for name, has in self.interfaces._asdict().items() if has and name != "file")
-        return next((name for name in offered if has_zswap or not backends.get(name).needs_zswap), None)
+        return backends.first(offered, has_zswap=self.state is not None)
 
     @cached_property
     def lines(self) -> list[fstab.Line]:

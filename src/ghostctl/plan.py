@@ -54,10 +54,15 @@ class Now(NamedTuple):
     """The backend that does it on a kernel without ghosts; None on one with them."""
 
     @property
+    def instead(self) -> str | None:
+        """The backend that the ghost is active through, or that does it here; None for its file itself."""
+        backend = self.own.backend if self.own is not None else self.fallback
+        return None if backend == "file" else backend
+
+    @property
     def is_zram(self) -> bool:
         """Whether the ghost has a pool of its own, not zswap's."""
-        backend = self.own.backend if self.own is not None else self.fallback
-        return backend == "zram"
+        return self.instead == "zram"
 
     @property
     def promised(self) -> int:
@@ -98,7 +103,7 @@ def look(
 
     With a `path`, that of this ghost.
 
-    Raises `Unsupported` on a kernel with neither zswap nor zram, and `OSError`.
+    Raises `Unsupported` on a kernel with nothing that a ghost could be active through, and `OSError`.
     """
     inside = capacity.held(actives, state, root)
     usual = os.path.join(lookup.GHOST_DIRECTORY, "swap0")
@@ -164,12 +169,12 @@ def _fallback(state: zswap.Zswap | None) -> str | None:
 
 def instead(state: zswap.Zswap | None) -> str:
     """The backend for a kernel that takes no ghost files. Raises `Unsupported` where it has none."""
-    for name in backends.NAMES:
-        backend = backends.get(name)
-        is_useful = name != "file" and (state is not None or not backend.needs_zswap)
-        if is_useful and backend.unavailable() is None:
-            return name
-    raise Unsupported(f"this kernel ({kernel.release()}) has neither ghost swap with zswap nor zram")
+    offered = (name for name in backends.NAMES if name != "file" and backends.get(name).unavailable() is None)
+    found = backends.first(offered, has_zswap=state is not None)
+    if found is None:
+        needed = "zram, nor ghost swap or device mapper with zswap"
+        raise Unsupported(f"this kernel ({kernel.release()}) has neither {needed}")
+    return found
 
 
 def ratio(state: zswap.Zswap | None, own: Held | None, compressor: str | None) -> Ratio:
@@ -296,7 +301,7 @@ def _area(now: Now, chosen: Alternative, prio: int) -> Iterator[str]:
         yield f"ghostctl mkghost -s {size} {quoted}"
     elif resized is not None:
         yield f"ghostctl resize {quoted} {size}"
-    option = f"--fallback {now.fallback} " if now.fallback else ""
+    option = f"--fallback {now.instead} " if now.instead else ""
     option += f"--memory-limit {chosen.limit >> 20}M " if now.is_zram else ""
     yield f"ghostctl on {option}-p {prio} {quoted}"
 
@@ -325,8 +330,7 @@ def written(size: int) -> str:
 
 def fstab_line(now: Now, chosen: Alternative, prio: int) -> str:
     """That line."""
-    fallback = now.fallback or ("zram" if now.is_zram else None)
-    options = fstab_options(chosen.size, prio, (fallback,) if fallback else (), chosen.limit)
+    options = fstab_options(chosen.size, prio, (now.instead,) if now.instead else (), chosen.limit)
     return fstab.format_swap(now.path, options).decode("utf-8", "surrogateescape").rstrip("\n")
 
 

@@ -108,10 +108,10 @@ def find(asked: Asked) -> Goal:
     if asked.boot:
         changes, line = _boot(found, asked, size, prio, limit)
         steps += changes
-    backend = (now.own.backend if now.own else None) or now.fallback or "file"
+    backend = now.instead or "file"
     shown = area.prio if area is not None and asked.priority is None else prio
     notes = tuple(_notes(found, asked, size, shown))
-    return Goal(now.path, backend, _why(now, backend), size, limit, shown, line, notes, tuple(steps))
+    return Goal(now.path, backend, _why(now, backend, asked), size, limit, shown, line, notes, tuple(steps))
 
 
 def _look(asked: Asked) -> _Found:
@@ -179,7 +179,7 @@ def _fallback(found: _Found, asked: Asked) -> tuple[str, ...]:
     if asked.fallback is not None:
         return asked.fallback
     said = found.declared.fallback if found.declared is not None else ()
-    needed = found.now.fallback or ("zram" if found.now.is_zram else None)
+    needed = found.now.instead
     return said if needed is None or needed in said else (*said, needed)
 
 
@@ -391,19 +391,19 @@ def _changes(found: _Found, asked: Asked, size: int, limit: int) -> list[str]:
     return words
 
 
-def _why(now: plan.Now, backend: str) -> str:
+def _why(now: plan.Now, backend: str, asked: Asked) -> str:
     release = kernel.release()
     if now.own is not None:
         return "it is active already"
     if backend == "file":
         return f"this kernel ({release}) takes ghosts, whose pages are in zswap"
-    words = f"this kernel ({release}) takes no ghosts"
+    why = f"this kernel ({release}) takes no ghosts"
+    if asked.fallback is not None:
+        return f"{why}, and it is the first that there is of those asked for"
     if backend == "dm":
-        return f"{words}; with dm their pages are in zswap all the same, and charged to their cgroups"
-    lacking = None if now.state is None else backends.get("dm").unavailable()
-    if now.state is None or lacking is not None:
-        return f"{words}, and has no {'zswap' if now.state is None else 'device mapper'}"
-    return words
+        return f"{why}; with dm their pages are in zswap all the same, and charged to their cgroups"
+    lacking = "there is no zswap" if now.state is None else backends.get("dm").unavailable()
+    return f"{why}; {lacking}" if backend == "zram" and lacking is not None else why
 
 
 def _notes(found: _Found, asked: Asked, size: int, prio: int) -> Iterator[str]:

@@ -137,6 +137,8 @@ def test_a_kernel_without_zswap(machine: Machine) -> None:
     # zram has nothing to do with it
     machine.lacks["file"] = NO_FILES
     assert machine.problems(f"{GOOD},x-ghost.fallback=zram") == []
+    assert machine.problems(f"{GOOD},x-ghost.fallback=dm,zram") == []
+    assert "has no zswap" in machine.problems(f"{GOOD},x-ghost.fallback=dm")[0].message
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,9 @@ def test_a_zram_device_that_is_not_the_first_choice(machine: Machine) -> None:
     machine.zswap(enabled="N")
     machine.lacks["file"] = NO_FILES
     assert machine.problems(f"{GOOD},x-ghost.fallback=zram,xswap") == []
-    assert "zswap" in machine.found(f"{GOOD},x-ghost.fallback=xswap,zram")
+    (problem,) = machine.problems(f"{GOOD},x-ghost.fallback=xswap,zram")
+    assert problem.message.endswith("nothing could be swapped to the ghost, and the boot goes on to zram")
+    assert "does not activate it" in machine.problems(f"{GOOD},x-ghost.fallback=xswap")[0].message
     # nor is it asked for where the kernel takes the file
     machine.lacks.clear()
     assert "zswap" in machine.found(f"{GOOD},x-ghost.fallback=zram")
@@ -619,6 +623,10 @@ def test_a_filesystem_that_cannot_swap(machine: Machine, monkeypatch: pytest.Mon
     # that of the directory in which the missing ones would be made
     assert asked == [os.path.realpath(machine.root)]
     assert oscalls.open_descriptors() == before
+    # a mapping or a zram device does not swap to the file
+    machine.lacks["file"] = NO_FILES
+    for fallback in ("dm", "zram"):
+        assert machine.problems(f"{GOOD},x-ghost.fallback={fallback}") == []
 
 
 def test_a_read_only_filesystem(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

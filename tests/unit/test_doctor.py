@@ -431,6 +431,7 @@ def test_a_kernel_with_the_device_mapper_instead(prepared: Prepared) -> None:
     assert "no ghost swap, but dm can do its work" in found["kernel"].seen
     # in zswap, which stays as it is
     assert found["kernel"].fix == (f"ghostctl on --fallback dm -p 100 {GHOST}",)
+    assert "200M declared, zswap's pool may take" in found["size"].seen
     prepared.write("sys/module/zswap/parameters/enabled", "N\n")
     assert interfaces(prepared, offers)["zswap"].status == "FAIL"
 

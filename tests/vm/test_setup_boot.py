@@ -102,10 +102,10 @@ def test_setup_makes_it_active(boots: Boots) -> None:
     done = read(boots.first, "setup")
     area = boots.first.steps["setup"].areas[GHOST]
     assert done["changed"]
-    assert done["backend"] == ("file" if boots.has_ghosts else "zram")
+    assert done["backend"] == ("file" if boots.has_ghosts else "dm")
     assert (area.prio, area.size) == (done["priority"], done["size"] - 4096)
     steps = [step["id"] for step in done["steps"]]
-    assert steps == [*(["zswap"] if boots.has_ghosts else []), "ghost", "area", "fstab", "generator"]
+    assert steps == ["zswap", "ghost", "area", "fstab", "generator"]
 
 
 def test_setup_again_changes_nothing(boots: Boots) -> None:
@@ -118,7 +118,7 @@ def test_the_boot_has_it(boots: Boots) -> None:
     booted, step = read(boots.first, "setup"), boots.second.steps["boot"]
     assert step.areas[GHOST][1:5] == boots.first.steps["setup"].areas[GHOST][1:5]
     assert step.failed == set()
-    assert step.zswap == ("Y" if boots.has_ghosts else "N")
+    assert step.zswap == "Y"
     assert booted["line"].encode() in (boots.first.share / "kept/etc/fstab").read_bytes()
     assert boots.first.read("check") == ""
 

@@ -105,6 +105,11 @@ def get(name: str) -> Backend:
     return cast("Backend", import_module(f".{name}", __package__).BACKEND)
 
 
+def first(names: Iterable[str], *, has_zswap: bool) -> str | None:
+    """The first of these backends that is of use with zswap, or without; None when none is."""
+    return next((name for name in names if has_zswap or not get(name).needs_zswap), None)
+
+
 def offers(name: str, root: str = "/") -> bool | None:
     """Whether the kernel has what a backend needs, or may have it; None where only /sys could tell."""
     return get(name).unavailable() is None if has_sysfs(root) else None

@@ -19,7 +19,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from .. import blockdev, kernel, report, rundir, swaps, syscalls
 from ..areas import Active
@@ -96,6 +96,8 @@ class DeviceMapper(Device):
         device is gone again.
         """
         have = file.require_header()
+        if not has_sysfs():
+            raise Error(f"{NO_SYSFS}: no mapping can be made")
         for place, module, name in _DRIVERS:
             if not kernel.load_driver(place, module):
                 raise Unsupported(kernel.without(name))
@@ -117,7 +119,7 @@ class DeviceMapper(Device):
         mapping = None if number is None else blockdev.ghost_mapping(f"{self.prefix}{number}")
         if mapping is None:
             return None
-        return Active(area, area.name, "dm", mapping.ghost, mapping.uuid)
+        return Active(area, area.name, "dm", mapping.ghost, mapping.uuid, mapping.file)
 
     def made(self) -> Iterator[Area]:
         """All mappings that have a UUID of ours."""
@@ -141,9 +143,8 @@ class DeviceMapper(Device):
             _ioctl(_DM_DEV_REMOVE, uuid=mapping.uuid)
 
     def hint(self, number: int) -> str:
-        """The command that does the same."""
-        mapping = _ours().get(number)
-        return f"dmsetup remove {mapping.name if mapping else self.path(number)}"
+        """The command that does the same, as it does of all that are left."""
+        return f"ghostctl off {self.path(number)}"
 
 
 BACKEND = DeviceMapper()
@@ -162,12 +163,18 @@ def _ours() -> dict[int, _Mapping]:
     # opened without the driver, the node would load it
     if has_sysfs() and not os.path.exists("/" + _DRIVERS[0][0]):
         return {}
-    try:
-        found = [_ioctl(_DM_DEV_STATUS, name=name)[0] for name in _names()]
-    except FileNotFoundError as error:
-        report.trace(report.describe(error))
-        return {}
-    return {os.minor(one.dev): one for one in found if blockdev.is_ghost_mapping(one.uuid)}
+    found = {}
+    for name in _names():
+        try:
+            one = _ioctl(_DM_DEV_STATUS, name=name)[0]
+        except OSError as error:
+            # somebody else's, removed just now
+            if error.errno != errno.ENXIO:
+                raise
+        else:
+            if blockdev.is_ghost_mapping(one.uuid):
+                found[os.minor(one.dev)] = one
+    return found
 
 
 def _names() -> Iterator[str]:
@@ -182,7 +189,7 @@ def _names() -> Iterator[str]:
     while True:
         dev, following = _DM_NAME_LIST.unpack_from(data, offset)
         if dev:
-            yield data[offset + _DM_NAME_LIST.size :].partition(b"\0")[0].decode()
+            yield os.fsdecode(data[offset + _DM_NAME_LIST.size :].partition(b"\0")[0])
         if not following:
             return
         offset += following
@@ -209,11 +216,21 @@ def _loop_device(file: File) -> Iterator[int]:
         os.close(loop)
 
 
+def _control(path: str) -> BinaryIO:
+    """The node of a driver. Raises `Unsupported` when there is none, as in a container, and `OSError`."""
+    try:
+        return cast(BinaryIO, open(path, "r+b", buffering=0))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+            raise
+        raise Unsupported(f"there is no {path}") from None
+
+
 def _configured(fd: int) -> int:
     """A free loop device, opened and set up over a file."""
     numbers = (0, 0, 0, 0, 0, 0, 0, 0, _LO_FLAGS_AUTOCLEAR)
     config = _LOOP_CONFIG.pack(fd, 0, *numbers, b"", b"", b"", *[0] * 10)
-    with naming(_LOOP_CONTROL), open(_LOOP_CONTROL, "rb", buffering=0) as control:
+    with naming(_LOOP_CONTROL), _control(_LOOP_CONTROL) as control:
         for left in reversed(range(_LOOP_TRIES)):
             path = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
             with naming(path):
@@ -222,6 +239,9 @@ def _configured(fd: int) -> int:
                     fcntl.ioctl(loop, _LOOP_CONFIGURE, config)
                 except OSError as error:
                     os.close(loop)
+                    if error.errno in (errno.EINVAL, errno.ENOTTY):
+                        # before Linux 5.8
+                        raise Unsupported(kernel.without("LOOP_CONFIGURE")) from None
                     # another process was faster
                     if error.errno != errno.EBUSY or not left:
                         raise
@@ -243,7 +263,11 @@ def _create(file: File, have: Header) -> _Mapping:
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        raise Busy("has a mapping already", path=file.path, hint=f"dmsetup remove {name}") from None
+        raise Busy(
+            "has a mapping that is no area, and that another process has open",
+            path=file.path,
+            hint=f"ghostctl off {report.quote(file.path)}",
+        ) from None
     report.trace(f"/dev/dm-{os.minor(mapping.dev)}: {name}")
     return mapping
 
@@ -265,8 +289,11 @@ def _target(start: int, length: int, kind: str, parameters: bytes) -> bytes:
 
 
 def _swap_on(mapping: _Mapping, path: str, options: Options) -> None:
-    # the loop device has it from the disk of the file; here is no head to move
-    kernel.write_attribute(f"/sys/block/{os.path.basename(path)}/queue/rotational", "0")
+    try:
+        # the loop device has it from the disk of the file; here is no head to move
+        kernel.write_attribute(f"/sys/block/{os.path.basename(path)}/queue/rotational", "0")
+    except OSError as error:
+        report.trace(report.describe(error))
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         st = os.fstat(fd)
@@ -283,11 +310,11 @@ def _ioctl(
     """One call to the device mapper; returns the mapping, flags and data. Raises `OSError`."""
     start = _DM_IOCTL.size
     head = (*_DM_VERSION, start + len(data), start, targets, 0, 0, _UDEV_FLAGS, 0, 0)
-    block = bytearray(_DM_IOCTL.pack(*head, name.encode(), uuid.encode()) + data)
-    with naming(_CONTROL), open(_CONTROL, "r+b", buffering=0) as control:
+    block = bytearray(_DM_IOCTL.pack(*head, os.fsencode(name), uuid.encode()) + data)
+    with naming(_CONTROL), _control(_CONTROL) as control:
         fcntl.ioctl(control, request, block)
     *_, flags, _, _, dev, named, identified = _DM_IOCTL.unpack_from(block)
-    names = (text.partition(b"\0")[0].decode("utf-8", "replace") for text in (named, identified))
+    names = (os.fsdecode(text.partition(b"\0")[0]) for text in (named, identified))
     return _Mapping(_from_kernel(dev), *names), flags, bytes(block[start:])
 
 

@@ -74,7 +74,7 @@ def command(
         document = {
             "memory": now.memory,
             "page_size": page_size(),
-            "backend": "zram" if now.is_zram else now.fallback or "file",
+            "backend": now.instead or "file",
             "ratio": round(found.value, 2),
             "ratio_source": found.source,
             "promised": now.promised,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One suite for everything that makes a ghost active, on a kernel that has it all."""
+"""One suite for everything that makes a ghost active, on a kernel with all of it; dm also on stock ones."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 from machine import GHOSTCTL
-from vm.inside import DIR, PAGE, Cgroup, counters, set_zswap, swapoff_all, swaps
+from vm.inside import DIR, HAS_GHOSTS, PAGE, Cgroup, counters, needs_ghosts, set_zswap, swapoff_all, swaps
 from vm.program import SIZE, UUID, ghostctl, make_ghost, one_area, status, turn_on, zram_devices
 
 from ghostctl.backends import NAMES
 
-GUEST = {"kernels": ["interfaces-7.2"], "timeout": 1800}
+GUEST = {"kernels": ["interfaces-7.2", "stock-7.2", "stock-6.12"], "timeout": 1800}
 
-TYPES = {"file": "ghost", "ghostswap": "ghost", "xswap": "xswap", "zram": "partition"}
+TYPES = {"file": "ghost", "ghostswap": "ghost", "xswap": "xswap", "dm": "partition", "zram": "partition"}
 
-every_backend = pytest.mark.parametrize("backend", NAMES)
+BACKENDS = NAMES if HAS_GHOSTS else ("dm",)
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +89,7 @@ def test_under_pressure(ghost: Path, backend: str) -> None:
     assert (written > 0) == (backend == "zram" and in_zswap == 0)
 
 
+@needs_ghosts
 def test_zram_without_zswap(ghost: Path) -> None:
     set_zswap(enabled=False)
     turn_on(ghost, "zram", "--compressor", "lz4")
@@ -152,12 +154,12 @@ def test_an_active_ghost_is_left_alone(ghost: Path, backend: str) -> None:
 
 
 def test_all_side_by_side() -> None:
-    paths = [make_ghost(f"swap-{name}") for name in NAMES]
-    for name, path in zip(NAMES, paths, strict=True):
+    paths = [make_ghost(f"swap-{name}") for name in BACKENDS]
+    for name, path in zip(BACKENDS, paths, strict=True):
         # zram above the others, which declare more than zswap's pool may take
         turn_on(path, name, *(("-p", "200") if name == "zram" else ()))
     assert {area["backend"]: area["ghost"] for area in status()} == dict(
-        zip(NAMES, map(str, paths), strict=True)
+        zip(BACKENDS, map(str, paths), strict=True)
     )
     done = ghostctl("off", "--all")
     assert (done.status, done.err) == (0, "")

@@ -180,10 +180,11 @@ def test_what_it_cannot_do_without(ghost: Path) -> None:
     away = control.rename("/dev/control")
     try:
         done = ghostctl("on", "--backend", "dm", ghost)
-        assert done.status == 3
-        assert str(control) in done.err
+        assert done.status == 5
+        assert f"there is no {control}" in done.err
         # what else there is does not depend on it
-        ghostctl_must("on", "--backend", "zram", "-p", "1", ghost)
+        ghostctl_must("on", "--fallback", "dm,zram", "-p", "1", ghost)
+        assert one_area(ghost)["backend"] == "zram"
         ghostctl_must("off", ghost)
     finally:
         away.rename(control)
@@ -238,15 +239,17 @@ def test_an_area_taken_down_by_hand(ghost: Path) -> None:
 
 def test_a_device_that_somebody_has_open(ghost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = turn_on(ghost)
-    (mapping,) = mappings()
     monkeypatch.setattr(device, "_REMOVE_TRIES", 2)
     with open(name, "rb", buffering=0):
         found = areas.find(str(ghost), areas.read())
         with pytest.raises(errors.Error) as caught:
             backends.get("dm").deactivate(found)
     assert "is not swap any more, but still there: another process has it open" in str(caught.value)
-    assert caught.value.hint == f"dmsetup remove {mapping}"
+    assert caught.value.hint == f"ghostctl off {name}"
     assert swaps() == []
+    done = ghostctl("off", name)
+    assert (done.status, mappings()) == (3, [])
+    assert f"{name}: warning: removed" in done.err
 
 
 def test_what_cannot_be_written_back_is_not_lost(ghost: Path) -> None:
@@ -273,6 +276,39 @@ def test_what_zswap_refuses_is_not_lost(ghost: Path) -> None:
     assert outcome.end == "survived", outcome
     assert outcome.written > 50
     assert "Write-error on swap-device" in kernel_log()
+
+
+def test_a_new_file_in_the_place_of_a_deleted_one() -> None:
+    """Without UUIDs, only the kernel knows that it is another one."""
+    path = make_ghost("swap0", "-U", "clear")
+    turn_on(path)
+    path.unlink()
+    assert status(path)[0]["backend"] == "dm"
+    make_ghost("swap0", "-U", "clear")
+    assert ghostctl("status", path).status == 3
+    turn_on(path)
+    assert len(swaps()) == 2
+    ghostctl_must("off", path)
+    assert len(swaps()) == 1
+
+
+def test_a_mapping_with_an_odd_name(ghost: Path) -> None:
+    """The kernel takes any bytes but a slash."""
+    name = b"other-\xff\xfe \n"
+    dm._ioctl(dm._DM_DEV_CREATE, name=os.fsdecode(name))
+    try:
+        turn_on(ghost)
+        assert ghostctl("off", ghost).status == 0
+    finally:
+        dm._ioctl(dm._DM_DEV_REMOVE, name=os.fsdecode(name))
+
+
+def test_no_priority_beside_a_disk_area_to_come(ghost: Path) -> None:
+    fstab = Path("/run/fstab")
+    fstab.write_text("/dev/vdb none swap sw 0 0\n")
+    done = ghostctl("on", "-T", fstab, "--backend", "dm", ghost)
+    assert done.status == 0
+    assert "has no priority: the kernel may use it before, or in turn with, /dev/vdb" in done.err
 
 
 class Refused(RuntimeError):

@@ -267,7 +267,7 @@ def test_everybody_may_read_it() -> None:
 @needs_stock
 def test_the_kernel_has_no_ghosts() -> None:
     assert complaints("--probe").keys() == {"kernel", "active"}
-    assert "no ghost swap, but zram can do its work" in cured("kernel", "active").seen
+    assert "no ghost swap, but dm can do its work" in cured("kernel", "active").seen
     ghostctl("off", GHOST)
 
 

@@ -77,7 +77,7 @@ def test_there_and_back(words: tuple[str, ...]) -> None:
     done = ghostctl("on", "--enable-zswap", "-p", "5", path)
     if not HAS_GHOSTS:
         release = os.uname().release
-        is_refused(done, 5, f"{path}: this kernel ({release}) has no ghost swap", "--fallback zram")
+        is_refused(done, 5, f"{path}: this kernel ({release}) has no ghost swap", "--fallback dm,zram")
         return
     assert done == Done(0, "", "")
     assert swaps() == [Swap(str(path), "ghost", 65532, 0, 5)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from machine import require
-from vm.inside import must
+from vm.inside import DIR, kernel_log, must, set_zswap
 
 GUEST = {"kernels": ["stock-7.2"], "timeout": 400}
 
@@ -46,3 +46,24 @@ def test_labels_come_from_udev(tmp_path: Path) -> None:
     assert area["backing"] == f"loop: {image}"
     must(str(PROGRAM), "off", "LABEL=lab \u00e9l")
     must("losetup", "--detach", device)
+
+
+@pytest.mark.usefixtures("udev")
+def test_nothing_of_a_mapping_is_read() -> None:
+    """It has its link, and nobody looks for a file system where reading fails."""
+    set_zswap()
+    ghost = DIR / "swap0"
+    must(str(PROGRAM), "-q", "mkghost", "-s", "16M", "-U", UUID, "-L", "mapped", ghost)
+    must(str(PROGRAM), "on", "--backend", "dm", ghost)
+    must("udevadm", "settle")
+    (link,) = Path("/dev/mapper").glob("ghost-swap0-*")
+    device = link.resolve()
+    assert "ID_FS_TYPE" not in must("udevadm", "info", "--query=property", device)
+    # what udev knows of the loop device is a part of it
+    for spec in (f"UUID={UUID}", "LABEL=mapped"):
+        (area,) = json.loads(must(str(PROGRAM), "status", "--json", spec))["swapareas"]
+        assert (area["name"], area["ghost"]) == (str(device), str(ghost))
+    assert "error" not in kernel_log()
+    must(str(PROGRAM), "off", f"UUID={UUID}")
+    must("udevadm", "settle")
+    assert (list(Path("/dev/mapper").glob("ghost-*")), device.exists()) == ([], False)
