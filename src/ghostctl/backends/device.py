@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 
 from .. import report, rundir, swaps
@@ -15,6 +16,16 @@ from . import Backend, has_sysfs, take_down
 _REMOVE_TRIES = 100
 _REMOVE_PAUSE = 0.05
 """Seconds between two tries to remove a device that another program, such as udev, is just looking at."""
+
+
+def open_node(path: str, number: int) -> int:
+    """Opens the node of a block device. Raises `OSError`, and `Error` when it is another one's."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    st = os.fstat(fd)
+    if not stat.S_ISBLK(st.st_mode) or st.st_rdev != number:
+        os.close(fd)
+        raise Error(f"is not the block device {os.major(number)}:{os.minor(number)}", path=path)
+    return fd
 
 
 class Device(Backend):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from .. import blockdev, kernel, report, rundir, swaps, syscalls
 from ..areas import Active
 from ..errors import Busy, Error, Refused, Unsupported, naming
 from . import NO_SYSFS, Options, has_sysfs
-from .device import Device
+from .device import Device, open_node
 
 if TYPE_CHECKING:
     from ..ghostfile import File
@@ -294,11 +293,8 @@ def _swap_on(mapping: _Mapping, path: str, options: Options) -> None:
         kernel.write_attribute(f"/sys/block/{os.path.basename(path)}/queue/rotational", "0")
     except OSError as error:
         report.trace(report.describe(error))
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = open_node(path, mapping.dev)
     try:
-        st = os.fstat(fd)
-        if not stat.S_ISBLK(st.st_mode) or st.st_rdev != mapping.dev:
-            raise Error(f"is not the block device {os.major(mapping.dev)}:{os.minor(mapping.dev)}", path=path)
         syscalls.swapon(fd, path, syscalls.swapon_flags(options.prio, None))
     finally:
         os.close(fd)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +18,7 @@ from ..areas import Active
 from ..errors import Error, NoMemory, NotAGhost, Unsupported, naming
 from ..mmstat import read_mm_stat
 from . import NO_SYSFS, Options, has_sysfs
-from .device import Device
+from .device import Device, open_node
 
 if TYPE_CHECKING:
     from ..ghostfile import File
@@ -291,13 +290,8 @@ def _set_compressor(attributes: str, name: str, what: str) -> None:
 
 def _open(path: str, attributes: str) -> int:
     with open(f"{attributes}/dev", encoding="ascii") as file:
-        expected = file.read().strip()
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    st = os.fstat(fd)
-    if not stat.S_ISBLK(st.st_mode) or f"{os.major(st.st_rdev)}:{os.minor(st.st_rdev)}" != expected:
-        os.close(fd)
-        raise Error(f"is not the block device {expected}", path=path)
-    return fd
+        major, minor = file.read().split(":")
+    return open_node(path, os.makedev(int(major), int(minor)))
 
 
 def _read(number: int) -> tuple[Header, str] | None:
