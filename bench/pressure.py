@@ -303,9 +303,10 @@ def _cost(gib: int, cell: list[float] | None) -> tuple[str, str, str]:
 
 HEADINGS = ("end", "time, zram = 1", "MiB written", "peak pool, MiB", "SwapFree then, MiB")
 
-TEXT = f"""{{machine}}; in guests of {MEMORY_MIB} MiB ({{accelerator}}), Linux 6.12 and 7.2,
-with its ghost.patch of tests/vm/kernel, but for what is "by zram" and "by dm", on stock kernels. A program
-fills {HOG_MIB} MiB of pages, which lz4 makes 3.7 times smaller, and reads every byte back; an area has
+TEXT = f"""{{machine}};
+in guests of {MEMORY_MIB} MiB ({{accelerator}}), Linux 6.12 and 7.2, with its ghost.patch of
+tests/vm/kernel, but for what is "by zram" and "by dm", on stock kernels. A program fills {HOG_MIB} MiB of
+pages, which lz4 makes 3.7 times smaller, and reads every byte back; an area has
 {AREA_MIB} MiB where no size is said. One run each, {LIMIT} s at most,
 both kernels at the same time: `make bench-vm`. Times of one run on an emulated processor are rough.
 
