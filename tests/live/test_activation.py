@@ -386,7 +386,7 @@ def test_why_it_is_not_the_first_one(
     monkeypatch.setattr(backends, "get", lambda name: Refusing(name, None))
     with pytest.raises(errors.Unsupported, match="not by file") as caught:
         activation.activate(str(ghost), Request())
-    assert str(caught.value.hint).startswith("ghostctl on --fallback ghostswap,xswap,zram ")
+    assert str(caught.value.hint).startswith("ghostctl on --fallback ghostswap,xswap,dm,zram ")
     monkeypatch.setattr(Refusing, "unavailable", lambda self: f"no {self.name}")
     with pytest.raises(errors.Unsupported, match="not by file") as caught:
         activation.activate(str(ghost), Request())

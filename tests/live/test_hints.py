@@ -46,16 +46,17 @@ ELSEWHERE = {
     "activation:_warn_order": PASSED_ON,
     "activation:_warn_order#2": "tests/unit/test_capacity.py",
     "activation:warn_automatic_priority": KERNEL,
+    "backends/device:Device.remove": FAULT,
+    "backends/device:Device.undo": FAULT,
+    "backends/device:Device.clear": FAULT,
+    "backends/dm:_create": KERNEL,
     "backends/ghostswap:Ghostswap.activate": KERNEL,
     "backends/xswap:_create": KERNEL,
     "backends/xswap:_undo": KERNEL,
     "backends/xswap:_recover": KERNEL,
     "backends/zram:_set_up": PLACEHOLDER,
     "backends/zram:_set_compressor": VALUES,
-    "backends/zram:_undo": FAULT,
-    "backends/zram:_remove": FAULT,
-    "backends/zram:_recover": FAULT,
-    "backends/zram:_recover#2": "tests/live/test_zram.py",
+    "backends/zram:Zram.clear": "tests/live/test_zram.py",
     "bootcheck:check_new": "names the path to give instead",
     "bootcheck:check_new#2": PASSED_ON,
     "cli/fstab:_print_edit": HOST,
@@ -271,7 +272,7 @@ def _no_name(directory: Path) -> None:
     off(ghost)
 
 
-@runs("backends/zram:Zram.deactivate")
+@runs("backends/device:Device.deactivate")
 def _held_open(directory: Path) -> None:
     ghost = make_ghost(directory / "ghost")
     name = make_active(ghost)
