@@ -197,10 +197,11 @@ def _made_for(file: File, actives: Sequence[Active]) -> Active | None:
 
 
 def _is_ghost_of(one: Active, file: File) -> bool:
+    # it would have the UUID, whatever is at the area's own path
+    if file.header is None or file.header.uuid_text != one.uuid:
+        return False
     original = _original(one)
-    if original is not None:
-        return original == identity(file.st)
-    return file.header is not None and one.uuid is not None and one.uuid == file.header.uuid_text
+    return one.uuid is not None if original is None else original == identity(file.st)
 
 
 def _original(one: Active) -> tuple[int, ...] | None:
