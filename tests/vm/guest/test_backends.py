@@ -14,7 +14,7 @@ from vm.program import SIZE, UUID, ghostctl, make_ghost, one_area, status, turn_
 
 from ghostctl.backends import NAMES
 
-GUEST = {"kernels": ["interfaces-7.2", "stock-7.2", "stock-6.12"], "timeout": 1800}
+GUEST = {"kernels": ["interfaces-7.2", "stock-6.12"], "timeout": 1800}
 
 TYPES = {"file": "ghost", "ghostswap": "ghost", "xswap": "xswap", "dm": "partition", "zram": "partition"}
 

@@ -31,7 +31,7 @@ from vm.program import must as ghostctl_must
 from ghostctl import areas, backends, errors, ghostfile
 from ghostctl.backends import device, dm
 
-GUEST = {"kernels": ["stock-6.12", "stock-7.2"], "timeout": 1500}
+GUEST = {"kernels": ["stock-6.12", "stock-7.2"], "timeout": 1500, "cpus": 2}
 
 FILES = ("backends/dm.py", "backends/device.py", "ghostctl/rundir.py")
 OTHER = "ghost-of-another"
@@ -259,8 +259,12 @@ def test_what_cannot_be_written_back_is_not_lost(ghost: Path) -> None:
     real = make_file(DIR / "real", 700)
     must("/sbin/swapon", "-p", "1", real)
     before = counters("/proc/vmstat")["zswpwb"]
-    outcome = pressure(700, 3000, 240)
-    assert outcome.end == "survived", outcome
+    # zswap's own work may not come to it in one of them
+    for _ in range(4):
+        outcome = pressure(700, 3000, 240)
+        assert outcome.end == "survived", outcome
+        if counters("/proc/vmstat")["zswpwb"] > before:
+            break
     assert counters("/proc/vmstat")["zswpwb"] > before
     assert "Write-error on swap-device" in kernel_log()
 
