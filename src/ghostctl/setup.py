@@ -399,7 +399,7 @@ def _why(now: plan.Now, backend: str, asked: Asked) -> str:
         return f"this kernel ({release}) takes ghosts, whose pages are in zswap"
     why = f"this kernel ({release}) takes no ghosts"
     if asked.fallback is not None:
-        return f"{why}, and it is the first that there is of those asked for"
+        return f"{why}, and {backend} is the first that it has of those asked for"
     if backend == "dm":
         return f"{why}; with dm their pages are in zswap all the same, and charged to their cgroups"
     lacking = "there is no zswap" if now.state is None else backends.get("dm").unavailable()
